@@ -1,0 +1,384 @@
+"""The options: the one typed table, and what must hold between them.
+
+A new option is one line here. ``config show`` prints what is in force, and
+``docs/options.md`` is generated from this table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from connector.core.errors import ConfigurationError
+from connector.options import Option, Properties, Table, masked, option, options_of
+from connector.sources import Setting, build_properties, quoted, read
+
+
+class FeedOptions(Table, frozen=True):
+    """Where the ticks come from, and when a connection is no longer trusted."""
+
+    url: Annotated[str, option("Base address of the exchange's streams; the routes are added.")] = (
+        "wss://fstream.binance.com"
+    )
+    rest_url: Annotated[str, option("Base address of the exchange's REST interface.")] = "https://fapi.binance.com"
+    symbols: Annotated[tuple[str, ...], option("Symbols to receive; none means all.")] = ()
+    connections: Annotated[int, option("Sockets kept open; the first arrival of a tick wins.", ge=1, le=8)] = 2
+    max_frame_bytes: Annotated[int, option("Largest message taken.", unit="bytes", ge=1024)] = 4 * 1024 * 1024
+    event_time_ahead: Annotated[
+        float, option("How far an event time may be ahead of its arrival.", unit="seconds", gt=0)
+    ] = 30.0
+    event_time_behind: Annotated[
+        float, option("How far an event time may be behind its arrival.", unit="seconds", gt=0)
+    ] = 600.0
+    first_tick_timeout: Annotated[
+        float, option("A socket without a first tick for this long is replaced.", unit="seconds", gt=0)
+    ] = 10.0
+    trailing_timeout: Annotated[
+        float, option("A socket that trails its sibling by this much is replaced.", unit="seconds", gt=0)
+    ] = 3.0
+    silence_timeout: Annotated[
+        float,
+        option("Where no socket advances for this long, they are replaced one at a time.", unit="seconds", gt=0),
+    ] = 15.0
+    rotate_after: Annotated[
+        float, option("Age at which a socket is replaced; the exchange ends it at 24 h.", unit="seconds", gt=0)
+    ] = 84_600.0
+    rotate_at: Annotated[
+        str,
+        option("Time of day (UTC, HH:MM) to replace sockets; empty: by age.", pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$"),
+    ] = ""
+    hold: Annotated[
+        float,
+        option("How long a frame that skips a period waits for a sibling that is behind.", unit="seconds", ge=0, le=10),
+    ] = 0.5
+    rest_fill: Annotated[bool, option("Ask the REST interface for periods that no socket brought.")] = True
+    proxy: Annotated[str, option("Proxy for the feed, as http://host:port; empty: none.")] = ""
+
+
+class SchemaOptions(Table, frozen=True):
+    """The Avro schema that declares the stream."""
+
+    file: Annotated[str, option("Name of a schema that comes with the package, or path of a schema file.")] = (
+        "asset_index"
+    )
+    id: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None,
+        option("Id in the registry, pinned: a start then needs no registry."),
+    ] = None
+
+
+class TopicOptions(Table, frozen=True):
+    """The topics written to."""
+
+    name: Annotated[str, option("Topic of the records.")] = "binance.usdm.asset-index"
+    create: Annotated[bool, option("Create the topics that are missing.")] = True
+    partitions: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None,
+        option("Partitions. Unset: 6 when created, as found when present. Set: must be what is found."),
+    ] = None
+    replication_factor: Annotated[int, option("Replicas of topics created here; -1: the broker's default.", ge=-1)] = -1
+    retention_ms: Annotated[
+        int, option("How long topics created here keep records; -1: for ever.", unit="milliseconds", ge=-1)
+    ] = 604_800_000
+    config: Annotated[Properties, option("More configuration for the topic created here.")] = msgspec.field(
+        default_factory=Properties
+    )
+    dlq: Annotated[str, option("Topic of what could not become a record; empty: the topic's name and .dlq.")] = ""
+    events: Annotated[str, option("Topic of the ledger; empty: the topic's name and .events.")] = ""
+
+
+class LatestOptions(Table, frozen=True):
+    """A compacted topic with the newest record of each symbol."""
+
+    enabled: Annotated[bool, option("Write the newest record of each symbol to <topic.name>.latest.")] = False
+    tombstone_after: Annotated[
+        float, option("A symbol without a record for this long is removed.", unit="seconds", gt=0)
+    ] = 86_400.0
+
+
+class JournalOptions(Table, frozen=True):
+    """Frames kept on disk until the topic holds them."""
+
+    path: Annotated[str, option("File of the journal; on a local disk.")] = "binance-kafka-source.journal"
+    max_bytes: Annotated[int, option("Largest size of the frames kept.", unit="bytes", ge=1024 * 1024)] = 1024**3
+    max_age: Annotated[float, option("Longest time a frame is kept.", unit="seconds", gt=0)] = 86_400.0
+    at_bound: Annotated[
+        Literal["drop-oldest", "drop-newest"], option("Which frames are given up at a bound; it is always told.")
+    ] = "drop-oldest"
+
+
+class TakeoverOptions(Table, frozen=True):
+    """When a replica that holds more than the topic becomes the writer."""
+
+    after: Annotated[
+        float, option("How long the topic may stand still while this replica holds more.", unit="seconds", gt=0)
+    ] = 3.0
+
+
+class TransactionOptions(Table, frozen=True):
+    """How much one transaction takes."""
+
+    max_records: Annotated[int, option("Most records in one transaction.", ge=1)] = 10_000
+
+
+class HttpOptions(Table, frozen=True):
+    """Metrics, health and status pages; read-only."""
+
+    host: Annotated[str, option("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, option("Port to listen on; 0: a free one.", ge=0, le=65_535)] = 9400
+
+
+class LogOptions(Table, frozen=True):
+    """The log, on standard error."""
+
+    format: Annotated[Literal["text", "json"], option("Lines for people or for machines.")] = "text"
+    level: Annotated[Literal["debug", "info", "warning", "error"], option("Lowest level written.")] = "info"
+
+
+class ShutdownOptions(Table, frozen=True):
+    """The end of the process."""
+
+    timeout: Annotated[
+        float, option("Longest time to deliver what was accepted once asked to stop.", unit="seconds", gt=0)
+    ] = 10.0
+
+
+class Config(Table, frozen=True):
+    """Everything that is configured."""
+
+    delivery: Annotated[
+        Literal["exactly-once", "at-least-once"], option("Whether records are written in transactions.")
+    ] = "exactly-once"
+    feed: FeedOptions = FeedOptions()
+    schema: SchemaOptions = SchemaOptions()
+    topic: TopicOptions = TopicOptions()
+    latest: LatestOptions = LatestOptions()
+    kafka: Annotated[Properties, option('Any librdkafka property, "bootstrap.servers" above all.')] = msgspec.field(
+        default_factory=Properties
+    )
+    registry: Annotated[
+        Properties, option("Any property of the registry client, url above all; timeout is in seconds, 10 by default.")
+    ] = msgspec.field(default_factory=Properties)
+    journal: JournalOptions = JournalOptions()
+    takeover: TakeoverOptions = TakeoverOptions()
+    transaction: TransactionOptions = TransactionOptions()
+    http: HttpOptions = HttpOptions()
+    log: LogOptions = LogOptions()
+    shutdown: ShutdownOptions = ShutdownOptions()
+
+    @property
+    def transactional_id(self) -> str:
+        """The lock of the topic: every replica has the same."""
+        return str(self.kafka.get("transactional.id", self.topic.name))
+
+    @property
+    def dead_letter_topic(self) -> str:
+        return self.topic.dlq or f"{self.topic.name}.dlq"
+
+    @property
+    def events_topic(self) -> str:
+        return self.topic.events or f"{self.topic.name}.events"
+
+    @property
+    def latest_topic(self) -> str | None:
+        """Unset where it is not enabled."""
+        return f"{self.topic.name}.latest" if self.latest.enabled else None
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Every topic that is written to."""
+        latest = (self.latest_topic,) if self.latest_topic else ()
+        return (self.topic.name, self.events_topic, self.dead_letter_topic, *latest)
+
+
+OPTIONS: tuple[Option, ...] = options_of(Config)
+
+KAFKA_AND_REGISTRY = frozenset({"kafka", "registry"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One value in force, fit to be shown."""
+
+    key: str
+    value: object
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The options in force, and where each came from."""
+
+    config: Config
+    settings: Mapping[tuple[str, ...], Setting]
+    """Those that are no defaults, by path."""
+
+    def shown(self) -> Iterator[Shown]:
+        """Every option and property in force, secrets masked, in the order of the table."""
+        for each in OPTIONS:
+            paths = [path for path in self.settings if path[: len(each.path)] == each.path]
+            if not paths and not each.passes_through:
+                yield Shown(each.key, each.default, "default")
+            for path in paths:
+                setting = self.settings[path]
+                name = path[-1] if each.passes_through else ""
+                value = masked("password" if setting.from_file else name, setting.value)
+                yield Shown(quoted(each, path), value, setting.source)
+
+
+def load_config(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    needs: Collection[str] = KAFKA_AND_REGISTRY,
+) -> Loaded:
+    """The options from the TOML file at *path*, the environment and ``a.b=value`` overrides; the later one wins.
+
+    *needs* are the other sides that the caller will talk to (``kafka``, ``registry``): their addresses must be given.
+
+    Raises :class:`~connector.core.errors.ConfigurationError` with every problem found.
+    """
+    settings, problems = read(OPTIONS, path, environ or {}, overrides)
+    config = _build(Config, (), settings)
+    problems.extend(_problems_of(config, needs))
+    if problems:
+        raise ConfigurationError(*problems)
+    return Loaded(config, settings)
+
+
+def _build(table: type[Any], above: tuple[str, ...], settings: Mapping[tuple[str, ...], Setting]) -> Any:
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(table):
+        path = (*above, field.name)
+        default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+        inside = [setting for key, setting in settings.items() if key[: len(path)] == path]
+        if isinstance(default, Table):
+            values[field.name] = _build(type(default), path, settings)
+        elif isinstance(default, Properties):
+            values[field.name] = build_properties(inside)
+        elif inside:
+            values[field.name] = inside[0].value
+    return table(**values)
+
+
+# What must hold beyond an option's type and bounds
+
+_TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_SYMBOL = re.compile(r"[A-Za-z0-9_]+")
+_SERVER = re.compile(r"(\w+://)?(\[[0-9a-fA-F:]+\]|[^\s:,/\[\]]+)(:(\d{1,5}))?")
+
+KEPT_PROPERTIES: Mapping[str, str] = {
+    "acks": "a record counts as written when all in-sync replicas have it",
+    "request.required.acks": "a record counts as written when all in-sync replicas have it",
+    "enable.idempotence": "without it a repeated request writes a record twice",
+    "partitioner": "records go to the partition that Java's clients expect, which joins rest on",
+    "partitioner_cb": "records go to the partition that Java's clients expect, which joins rest on",
+    "isolation.level": "the topic is followed as committed, or aborted records would count as written",
+    "enable.auto.commit": "there is no consumer group: the topic itself is the state",
+    "auto.commit.enable": "there is no consumer group: the topic itself is the state",
+    "enable.auto.offset.store": "there is no consumer group: the topic itself is the state",
+    "auto.offset.reset": "where the topic is read from is worked out from what it holds",
+    "enable.partition.eof": "it is how the end of the topic is seen",
+    "allow.auto.create.topics": "a mistyped name would become a topic; topic.create makes them with the right settings",
+}
+"""librdkafka properties that the promises rest on, and why each is not the operator's to set."""
+
+KEPT_TOPIC_CONFIG: Mapping[str, str] = {
+    "message.timestamp.type": "the timestamp of a record is its event time (CreateTime)",
+    "cleanup.policy": "a compacted topic has no history to join with; latest.enabled makes one beside it",
+    "retention.ms": "set topic.retention_ms",
+}
+
+
+def check_base_url(key: str, url: str, schemes: tuple[str, ...]) -> str | None:
+    """What is wrong with the base address *url*, or nothing. Never repeats its user info."""
+    expected = " or ".join(f"{scheme}://host" for scheme in schemes)
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (reading it checks it)
+    except ValueError as error:
+        return f"{key}: not an address: {error}; expected {expected}"
+    if parts.scheme not in schemes or not parts.hostname:
+        return f"{key}: expected {expected}, not {masked('', url)!r}"
+    if parts.username or parts.password:
+        return f"{key}: user and password do not belong in this address"
+    if parts.query or parts.fragment:
+        return f"{key}: give the base address alone, without '?' and '#'"
+    return None
+
+
+def _feed_problems(config: Config) -> Iterator[str | None]:
+    yield check_base_url("feed.url", config.feed.url, ("wss", "ws"))
+    yield check_base_url("feed.rest_url", config.feed.rest_url, ("https", "http"))
+    route = urlsplit(config.feed.url).path.strip("/").split("/")[-1] if "://" in config.feed.url else ""
+    if route in {"ws", "stream", "market", "public", "private"}:
+        yield f"feed.url: give the base address without /{route}; the routes are added"
+    for symbol in config.feed.symbols:
+        if not _SYMBOL.fullmatch(symbol):
+            yield f"feed.symbols: {symbol!r} is no symbol; they look like BTCUSD"
+    if config.feed.proxy and "://" not in config.feed.proxy:
+        yield "feed.proxy: expected http://host:port"
+
+
+def _topic_problems(config: Config) -> Iterator[str | None]:
+    for topic in config.topics:
+        if not _TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:
+            yield f"topic: {topic!r} is no topic name: letters, digits, '.', '_' and '-', at most 249"
+    if len(set(config.topics)) < len(config.topics):
+        yield f"topic: the topics must have different names, not {', '.join(config.topics)}"
+    if config.topic.replication_factor == 0:
+        yield "topic.replication_factor: at least 1, or -1 for the broker's default"
+    for name, why in KEPT_TOPIC_CONFIG.items():
+        if name in config.topic.config:
+            yield f'topic.config."{name}": not to be set: {why}'
+
+
+def _kafka_problems(config: Config) -> Iterator[str | None]:
+    for name in config.kafka:
+        if name in KEPT_PROPERTIES:
+            yield f'kafka."{name}": not to be set: {KEPT_PROPERTIES[name]}'
+        elif name.endswith("_cb"):
+            yield f"kafka.{name}: a function cannot be configured"
+    servers = config.kafka.get("bootstrap.servers", "")
+    for server in str(servers).split(",") if servers else ():
+        match = _SERVER.fullmatch(server.strip())
+        if not match or int(match[4] or 1) not in range(1, 65_536):
+            yield f'kafka."bootstrap.servers": {masked("", server)!r} is no host:port'
+
+
+def _registry_problems(config: Config) -> Iterator[str | None]:
+    url = config.registry.get("url")
+    for each in str(url).split(",") if url is not None else ():
+        parts = urlsplit(each.strip())
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            yield f"registry.url: expected http://host or https://host, not {masked('', each)!r}"
+    timeout = config.registry.get("timeout", 10)
+    if isinstance(timeout, bool | str) or timeout <= 0:
+        yield "registry.timeout: expected a number of seconds more than 0"
+
+
+def _missing(config: Config, needs: Collection[str]) -> Iterator[str | None]:
+    if "kafka" in needs and "bootstrap.servers" not in config.kafka:
+        yield 'kafka."bootstrap.servers": required: the brokers as host:port, parted by commas'
+    if "registry" in needs and "url" not in config.registry and config.schema.id is None:
+        yield "registry.url: required, unless schema.id pins the id"
+
+
+_CHECKS: tuple[Callable[[Config], Iterator[str | None]], ...] = (
+    _feed_problems,
+    _topic_problems,
+    _kafka_problems,
+    _registry_problems,
+)
+
+
+def _problems_of(config: Config, needs: Collection[str]) -> list[str]:
+    found = [problem for check in _CHECKS for problem in check(config)]
+    return [problem for problem in (*found, *_missing(config, needs)) if problem]

@@ -1,0 +1,174 @@
+"""What a table of options is, and what of it may be shown.
+
+The table is a tree of :class:`Table` (msgspec) classes. Each option is one
+annotated line: type, bounds, unit, help and default. From that line come
+parsing, the problems reported, ``config show`` and the reference page.
+
+A field of type :class:`Properties` is *passed through*: it takes any key, and
+everything after its own path is the key (``kafka."bootstrap.servers"`` and
+``kafka.bootstrap.servers`` are the same).
+
+Reading a table from its sources is :mod:`connector.sources`; the table of
+this program is :mod:`connector.config`.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+Property = str | int | float | bool
+
+_SECRET_NAME = re.compile(r"passw|secret|token|user\.?info|credential|(^|[._-])key([._-]|$)|^sasl\.|api\.?key")
+_NO_SECRET_NAME = re.compile(r"\.location$|^sasl\.mechanisms?$|credentials\.source$|\.endpoint\.url$")
+_MASK = "********"
+
+
+def is_secret(name: str) -> bool:
+    """Whether a passed-through property of this name holds a secret. Rather one too many than one too few."""
+    lowered = name.lower()
+    return bool(_SECRET_NAME.search(lowered)) and not _NO_SECRET_NAME.search(lowered)
+
+
+def without_userinfo(text: str) -> str:
+    """*text* with what stands before its last ``@`` masked, as in ``http://user:password@host``."""
+    before, at, after = text.rpartition("@")
+    if not at:
+        return text
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme}://{_MASK}@{after}" if separator else f"{_MASK}@{after}"
+
+
+def masked(name: str, value: object) -> object:
+    """*value* as it may be shown, for a passed-through property called *name* (or an option, whose name is empty)."""
+    if name and is_secret(name):
+        return _MASK
+    return without_userinfo(value) if isinstance(value, str) else value
+
+
+class Properties(Mapping[str, Property]):
+    """Properties passed through to a client library; immutable. Its ``repr`` masks secrets."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Property] = types.MappingProxyType({})) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: str) -> Property:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values.items()))
+
+    def __repr__(self) -> str:
+        return f"Properties({ {name: masked(name, value) for name, value in self._values.items()} })"
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the tables. Their ``repr`` masks user info in addresses."""
+
+    def __repr__(self) -> str:
+        shown = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        inside = ", ".join(f"{name}={masked('', value)!r}" for name, value in shown)
+        return f"{type(self).__name__}({inside})"
+
+
+def option(help: str, *, unit: str = "", **bounds: Any) -> msgspec.Meta:
+    """What the table says about an option. *bounds* are msgspec's (``ge``, ``gt``, ``le``, ``pattern`` …)."""
+    return msgspec.Meta(description=help, extra={"unit": unit}, **bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One line of the table."""
+
+    path: tuple[str, ...]
+    type: Any
+    """With its :class:`msgspec.Meta`; :class:`Properties` where any key is taken."""
+    default: Any
+    help: str
+    unit: str
+    bounds: str
+
+    @property
+    def key(self) -> str:
+        return ".".join(self.path)
+
+    @property
+    def passes_through(self) -> bool:
+        return plain(self.type) is Properties
+
+
+def options_of(table: type[Table], above: tuple[str, ...] = ()) -> tuple[Option, ...]:
+    """Every option of *table* and the tables in it, in the order they are written in."""
+    found: list[Option] = []
+    hints = typing.get_type_hints(table, include_extras=True)
+    for field in msgspec.structs.fields(table):
+        path = (*above, field.name)
+        hint = hints[field.name]
+        if isinstance(plain(hint), type) and issubclass(plain(hint), Table):
+            found.extend(options_of(plain(hint), path))
+            continue
+        meta = next((each for each in getattr(hint, "__metadata__", ()) if isinstance(each, msgspec.Meta)), None)
+        if meta is None:
+            raise TypeError(f"option {'.'.join(path)} has no help: annotate it with option(…)")
+        default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+        unit = (meta.extra or {}).get("unit", "")
+        found.append(Option(path, hint, default, meta.description or "", unit, _bounds(hint)))
+    return tuple(found)
+
+
+def plain(hint: Any) -> Any:
+    """*hint* without its annotations."""
+    return typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+
+
+_BOUND_WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "pattern": "in the form"}
+
+
+def _bounds(hint: Any) -> str:
+    """The bounds that msgspec holds a value of this type to, in words."""
+    metas = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, msgspec.Meta)]
+    own = [
+        f"{words} {getattr(meta, name)}"
+        for meta in metas
+        for name, words in _BOUND_WORDS.items()
+        if getattr(meta, name) is not None
+    ]
+    inside = [_bounds(each) for each in typing.get_args(plain(hint)) if hasattr(each, "__metadata__")]
+    return ", ".join([*own, *inside])
+
+
+_TYPE_WORDS: dict[Any, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    types.NoneType: "null",
+    Properties: "table of properties",
+}
+
+
+def type_words(hint: Any) -> str:
+    """The type of an option in words, as the problems and the reference page name it."""
+    bare = plain(hint)
+    if bare in _TYPE_WORDS:
+        return _TYPE_WORDS[bare]
+    arguments = typing.get_args(bare)
+    if typing.get_origin(bare) is typing.Literal:
+        return " or ".join(f'"{each}"' for each in arguments)
+    if typing.get_origin(bare) is tuple:
+        return f"list of {type_words(arguments[0])}"
+    return " or ".join(type_words(each) for each in arguments)
