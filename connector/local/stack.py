@@ -1,0 +1,106 @@
+"""A real Kafka broker and a real Schema Registry as child processes, from Python packages alone."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from connector.local.broker import SASL_LISTENER, SASL_PROPERTIES, Broker
+from connector.local.jars import cache_folder
+from connector.local.ports import Ports
+from connector.local.processes import Server
+from connector.local.registry_server import Registry
+
+
+class LocalStack:
+    """Broker and registry on free loopback ports, running within ``with``.
+
+    ``folder`` keeps data and logs and may be used again; without it they are
+    in a temporary folder and gone at the end. However this process ends, the
+    servers end with it.
+
+    ``sasl`` adds a listener with SASL/PLAIN (``SASL_USER``, ``SASL_PASSWORD`` of
+    :mod:`connector.local.broker`). ``listeners`` adds others, by name and
+    security protocol; what they need comes with ``properties``, which are the
+    broker's own and win over all that the stack sets.
+
+    Entering raises RetryableError where something cannot be fetched or a
+    server does not come up, ConfigurationError where what was asked cannot work.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        registry: bool = True,
+        sasl: bool = False,
+        listeners: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        self._given_folder = folder
+        self._with_registry = registry
+        self._listeners = {**(SASL_LISTENER if sasl else {}), **(listeners or {})}
+        self._properties = {**(SASL_PROPERTIES if sasl else {}), **(properties or {})}
+        self._ports = Ports(cache_folder() / "ports")
+        self._registry: Registry | None = None
+        self.folder: Path
+        """Data and logs of both servers."""
+        self.kafka: Broker
+
+    @property
+    def registry(self) -> Registry:
+        """The registry. Raises RuntimeError in a stack made without."""
+        if self._registry is None:
+            raise RuntimeError("this stack has no registry")
+        return self._registry
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Address of the broker's plain listener."""
+        return self.kafka.address()
+
+    @property
+    def sasl_bootstrap_servers(self) -> str:
+        """Address of the broker's SASL/PLAIN listener. Raises KeyError in a stack made without."""
+        return self.kafka.address("SASL")
+
+    @property
+    def registry_url(self) -> str:
+        """Base address for a Schema Registry client; the path belongs to it."""
+        return self.registry.url
+
+    def __enter__(self) -> Self:
+        self.folder = self._given_folder or Path(tempfile.mkdtemp(prefix="binance-kafka-source-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.kafka = Broker(self.folder, self._ports, self._listeners, self._properties)
+            self._registry = Registry(self.folder, self._ports) if self._with_registry else None
+            self._all(Server.start)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _servers(self) -> list[Server]:
+        return [server for server in (getattr(self, "kafka", None), self._registry) if server is not None]
+
+    def _all(self, do: Callable[[Server], None]) -> None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(do, self._servers()))
+
+    def _end(self) -> None:
+        # Data that nobody will read needs no orderly end.
+        self._all(Server.stop if self._given_folder else Server.kill)
+        self._ports.release()
+        if self._given_folder is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
