@@ -80,6 +80,52 @@ class FeedComplained(Happening):
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class SocketFailed(Happening):
+    """A connection could not be opened."""
+
+    connection: str
+    reason: str
+    """A stable word: ``name not found``, ``unreachable``, ``timeout``, ``tls``, ``proxy``, ``handshake``."""
+    detail: str
+    next_attempt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSuspected(Happening):
+    """An open socket does not bring what it should; it is kept until another one is open."""
+
+    connection: str
+    reason: str
+    """A stable word: ``no first tick``, ``trailing``, ``silent``, ``frozen``; its close has the same."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMissing(Happening):
+    """Streams asked for have brought nothing while others on the same connection have. Told once."""
+
+    streams: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestFillChanged(Happening):
+    """The REST fill took over from the sockets, or gave back to them."""
+
+    filling: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestFailed(Happening):
+    """A REST request brought nothing."""
+
+    reason: str
+    """A stable word: ``timeout``, ``unreachable``, ``status``, ``too big``, ``body``."""
+    detail: str
+    next_attempt_s: float
+
+
 # Journal
 
 
@@ -129,3 +175,107 @@ class Waiting(Happening):
     what: str
     problem: str
     next_attempt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged(Happening):
+    """``writer``, ``follower`` or ``starting``, and why."""
+
+    role: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TookOver(Happening):
+    """This replica took the lock, read the topic to its end and may write."""
+
+    topic_idle_s: float
+    duration_s: float
+    frames_beyond: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionFailed(Happening):
+    """A transaction did not end well or its end is not known; what it held is judged against the topic again."""
+
+    problem: str
+    fenced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed(Happening):
+    """A transaction is in the topic."""
+
+    frames: int
+    records: int
+    letters: int
+    events: int
+    duplicates: int
+    late: int
+    conflicts: int
+    duration_s: float
+    oldest_received_ns: int
+    """When the first of its frames was received; with ``committed_at_ns`` the latency."""
+    committed_at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class GapFound(Happening):
+    """A gap was written to the ledger."""
+
+    about: str
+    first_missing_ms: int
+    last_missing_ms: int
+    periods: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolChanged(Happening):
+    """``symbol_appeared``, ``symbol_vanished`` or ``symbol_returned``."""
+
+    kind: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartedWithoutHistory(Happening):
+    """The topic held nothing to go on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionsGrown(Happening):
+    topic: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaComplained(Happening):
+    """librdkafka's error callback: it goes on by itself."""
+
+    client: str
+    code: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Followed(Happening):
+    """What the topic holds, as read back."""
+
+    records: int
+    newest_event_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Happening):
+    version: str
+    replica: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Happening):
+    exit_code: int
+    undelivered_frames: int
+    reason: str
