@@ -1,0 +1,175 @@
+"""What the fake exchange really pushed, and to whom: the judge of every test.
+
+Kept in memory (all of it, or the last ``keep_periods``), or written to a file of JSON lines
+(``truth_path``) for long runs; :meth:`Truth.read` reads such a file later, in any process.
+All methods may be called from any thread while the exchange runs.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+VALUE_KEYS: Final = ("i", "b", "a", "B", "A", "q", "g", "Q", "G")
+FAULTS_KEPT: Final = 100_000
+REST_REPLIES_KEPT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SentElement:
+    """One element in its true form, and the connections that it was handed to."""
+
+    symbol: str
+    event_time_ms: int
+    values: dict[str, str]
+    connection_ids: tuple[int, ...]
+
+    @property
+    def connections(self) -> int:
+        return len(self.connection_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class SentPeriod:
+    """One period: the true array as text, which connections got all of it, and which got single elements."""
+
+    event_time_ms: int
+    array_text: str
+    whole: tuple[int, ...]
+    parts: Mapping[str, tuple[int, ...]]
+
+    def elements(self, *, unsent: bool = False) -> Iterator[SentElement]:
+        for element in json.loads(self.array_text):
+            symbol = element["s"]
+            connection_ids = (*self.whole, *self.parts.get(symbol, ()))
+            if connection_ids or unsent:
+                values = {key: element[key] for key in VALUE_KEYS}
+                yield SentElement(symbol, element["E"], values, connection_ids)
+
+    def to_line(self) -> str:
+        head = json.dumps({"E": self.event_time_ms, "whole": self.whole, "parts": self.parts})
+        return f'{head[:-1]}, "data": {self.array_text}}}\n'
+
+
+@dataclass(frozen=True, slots=True)
+class FaultySend:
+    """Something that was sent to one connection by order of a test, in place of the truth or beside it.
+
+    ``event_time_ms`` is that of the period in which it was sent; ``payload`` is the element,
+    or the message where all of it is meant (cut at 64 KiB, and as text with replacements where it is none).
+    """
+
+    kind: str
+    event_time_ms: int
+    connection_id: int
+    symbols: tuple[str, ...]
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestReply:
+    """One answer of the REST end point: its time and its rows, under the REST names."""
+
+    time_ms: int
+    rows: tuple[dict[str, str | int], ...]
+
+
+class Truth:
+    """``elements()``, ``periods()`` say what was sent; ``faults`` what was sent by order; ``rest_replies`` the rest."""
+
+    def __init__(self, truth_path: str | Path | None = None, keep_periods: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._path = None if truth_path is None else Path(truth_path)
+        self._file: IO[str] | None = None if self._path is None else self._path.open("w", encoding="utf-8")
+        self._periods: deque[SentPeriod] = deque(maxlen=keep_periods)
+        self._faults: deque[FaultySend] = deque(maxlen=FAULTS_KEPT)
+        self._rest_replies: deque[RestReply] = deque(maxlen=REST_REPLIES_KEPT)
+
+    @classmethod
+    def read(cls, truth_path: str | Path) -> Truth:
+        """The truth that an exchange wrote to a file, also while it is still writing."""
+        truth = cls()
+        truth._path = Path(truth_path)
+        for line in truth._lines():
+            if "fault" in line:
+                fields = line["fault"]
+                truth._faults.append(FaultySend(**{**fields, "symbols": tuple(fields["symbols"])}))
+            elif "rest" in line:
+                truth._rest_replies.append(RestReply(line["rest"], tuple(line["rows"])))
+        return truth
+
+    def periods(self) -> Iterator[SentPeriod]:
+        """Every period in order, also those that nobody was sent."""
+        if self._path is not None:
+            for line in self._lines():
+                if "data" in line:
+                    parts = {symbol: tuple(ids) for symbol, ids in line["parts"].items()}
+                    yield SentPeriod(line["E"], json.dumps(line["data"]), tuple(line["whole"]), parts)
+            return
+        with self._lock:
+            kept = list(self._periods)
+        yield from kept
+
+    def elements(self, *, unsent: bool = False) -> Iterator[SentElement]:
+        """Every element that was handed in its true form, and in its time, to at least one open data connection.
+
+        With ``unsent`` also those that were handed to none.
+        """
+        for period in self.periods():
+            yield from period.elements(unsent=unsent)
+
+    @property
+    def faults(self) -> list[FaultySend]:
+        """What was sent by order of a test: the newest 100,000, oldest first."""
+        with self._lock:
+            return list(self._faults)
+
+    @property
+    def rest_replies(self) -> list[RestReply]:
+        """The newest 10,000 answers of the REST end point."""
+        with self._lock:
+            return list(self._rest_replies)
+
+    # What follows is called by the exchange alone.
+
+    def add_period(self, period: SentPeriod) -> None:
+        with self._lock:
+            if self._file is None:
+                self._periods.append(period)
+            else:
+                self._write(period.to_line())
+
+    def add_fault(self, fault: FaultySend) -> None:
+        with self._lock:
+            self._faults.append(fault)
+            if self._file is not None:
+                self._write(json.dumps({"fault": asdict(fault)}) + "\n")
+
+    def add_rest_reply(self, reply: RestReply) -> None:
+        with self._lock:
+            self._rest_replies.append(reply)
+            if self._file is not None:
+                self._write(json.dumps({"rest": reply.time_ms, "rows": reply.rows}) + "\n")
+
+    def close(self) -> None:
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _write(self, line: str) -> None:
+        assert self._file is not None
+        self._file.write(line)
+        self._file.flush()  # line by line, so that a reader in another process sees whole lines
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        assert self._path is not None
+        with self._path.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    yield json.loads(line)
