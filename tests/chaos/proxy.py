@@ -1,8 +1,9 @@
 """A loopback proxy between one connector and the broker that knows where a Kafka request begins.
 
-Clients reach it because the broker advertises its port on a listener of its
-own, so nothing in the answers has to be rewritten. Frames can be held, delayed
-or lost by request type and by direction::
+Clients stay with it because the broker's address in its answers becomes the
+proxy's: host and port stand next to each other in every version of every
+answer that names a broker, and a port is four bytes, so lengths stay as they
+are. Frames can be held, delayed or lost by request type and by direction::
 
     with proxy.hold(Api.END_TXN, when="response") as held:
         held.wait(10)       # the broker has committed, the client does not know
@@ -30,6 +31,7 @@ from typing import Any, Literal
 When = Literal["request", "response"]
 
 MAX_FRAME_BYTES = 128 * 1024 * 1024
+HOST = b"127.0.0.1"
 QUEUE_FRAMES = 256
 """A connection with more frames than this waiting in one direction is not read from: backpressure, as TCP's."""
 
@@ -178,6 +180,8 @@ class _Connection:
                     self.close()
                     return
                 due_s = time.monotonic() + sum(rule.delay_s for rule in rules)
+                if when == "response":
+                    data = data.replace(*self.proxy._addresses)
                 await queue.put(_Passing(head + data, due_s, [rule for rule in rules if rule.gate is not None]))
         await queue.put(None)
 
@@ -207,13 +211,18 @@ class _Connection:
 
 
 class Proxy:
-    """Listens on ``port`` of loopback and carries to ``upstream_port``. A context manager; its own thread."""
+    """Listens on ``port`` of loopback and carries to the broker at ``upstream_port``.
+
+    A context manager; runs in a thread of its own. The broker may go and come
+    back meanwhile: while it is away, connections are closed at accept.
+    """
 
     def __init__(self, port: int, upstream_port: int) -> None:
         self.port = port
         self.upstream_port = upstream_port
         self.seen: Counter[int] = Counter()
         """Requests by type that clients have sent."""
+        self._addresses = (HOST + struct.pack(">i", upstream_port), HOST + struct.pack(">i", port))
         self._rules: list[Rule] = []
         self._refusing = False
         self._connections: set[_Connection] = set()
@@ -222,6 +231,10 @@ class Proxy:
         self._ready = threading.Event()
         self._failure: OSError | None = None
         self._thread = threading.Thread(target=self._run, name=f"proxy-{port}", daemon=True)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{HOST.decode()}:{self.port}"
 
     def __enter__(self) -> Proxy:
         self._thread.start()
@@ -304,7 +317,7 @@ class Proxy:
 
     async def _serve(self) -> None:
         try:
-            server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 20)
+            server = await asyncio.start_server(self._accept, HOST.decode(), self.port, limit=1 << 20)
         except OSError as failure:
             self._failure = failure
             self._ready.set()
@@ -326,7 +339,7 @@ class Proxy:
             writer.transport.abort()
             return
         try:
-            from_broker, to_broker = await asyncio.open_connection("127.0.0.1", self.upstream_port, limit=1 << 20)
+            from_broker, to_broker = await asyncio.open_connection(HOST.decode(), self.upstream_port, limit=1 << 20)
         except OSError:  # the broker is down: the client sees the same as without us
             writer.transport.abort()
             return
