@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from connector.local.stack import LocalStack
+from connector.local.stack import LocalStack, prepare
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """A broker and a registry for the whole session. Tests that break or reconfigure a server start their own."""
+    prepare()
     with LocalStack(sasl=True) as running:
         yield running
 

@@ -7,7 +7,7 @@ it reads end-of-file when the owner is gone: by return, signal or ``kill -9``.
 The process becomes the command (same pid, same exit status). Before, it leaves
 behind a small watcher, which kills the command at that end-of-file. The
 watcher ends with the command: it reads a second pipe that the command holds.
-Linux's PR_SET_PDEATHSIG is not used: it fires when the *thread* that started
+Linux's PR_SET_PDEATHSIG would not do: it fires when the *thread* that started
 the command ends.
 """
 
@@ -17,18 +17,25 @@ import signal
 import sys
 
 
+def watch(lifeline: int, command_is_gone: int, command_pid: int) -> None:
+    """Return when the command is gone, having killed it if the owner was gone first."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    for standard in (0, 1, 2):
+        os.close(standard)
+    readable, _, _ = select.select([lifeline, command_is_gone], [], [])
+    # The command is our parent until it is dead and collected, so that pid is nobody else's.
+    if command_is_gone not in readable and os.getppid() == command_pid:
+        os.kill(command_pid, signal.SIGKILL)
+
+
 def main() -> None:
     lifeline, command = int(sys.argv[1]), sys.argv[2:]
     pid = os.getpid()
     command_is_gone, held_by_command = os.pipe()
     if os.fork() == 0:
         os.close(held_by_command)
-        for standard in (0, 1, 2):
-            os.close(standard)
-        readable, _, _ = select.select([lifeline, command_is_gone], [], [])
-        # While the command lives, or is dead and not yet collected, it is our parent: its pid is not reused.
-        if command_is_gone not in readable and os.getppid() == pid:
-            os.kill(pid, signal.SIGKILL)
+        watch(lifeline, command_is_gone, pid)
         os._exit(0)
     os.set_inheritable(lifeline, False)
     os.set_inheritable(held_by_command, True)

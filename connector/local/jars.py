@@ -9,9 +9,7 @@ ask at the same time: one fetches, the others wait for it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
 import tarfile
 import time
@@ -27,13 +25,14 @@ from rich.filesize import decimal as human_size
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from connector.core.errors import ConfigurationError, RetryableError
+from connector.local.cache import cache_folder, only_one, sha256_of
 
 PARALLEL_FETCHES = 8
 ATTEMPTS = 3
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
-_CHUNK_BYTES = 1 << 20
-_MANIFEST = "verified-files.txt"
+MANIFEST = "verified-files.txt"
+_CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +51,6 @@ class Jar:
         return "-".join([group, artifact, *classifier, version]) + f".{extension}"
 
 
-def cache_folder() -> Path:
-    """Where fetched files are kept: ``$XDG_CACHE_HOME`` or ``~/.cache``, and our name below it."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "binance-kafka-source"
-
-
 def read_list(name: str) -> tuple[Jar, ...]:
     """The list ``connector/local/<name>.jars.txt``."""
     text = files("connector.local").joinpath(f"{name}.jars.txt").read_text("utf-8")
@@ -65,54 +58,70 @@ def read_list(name: str) -> tuple[Jar, ...]:
     return tuple(Jar(coordinates, sha256, int(size)) for coordinates, sha256, size in rows)
 
 
-def jars(name: str, folder: Path | None = None) -> tuple[Path, ...]:
+def jars(name: str, cache: Path | None = None) -> tuple[Path, ...]:
     """All files of a list, present and verified.
 
-    Raises :class:`RetryableError` where one cannot be fetched, and
-    :class:`ConfigurationError` where what comes is not what the list names.
+    Raises RetryableError where one cannot be fetched, and ConfigurationError
+    where what comes is not what the list names.
     """
-    folder = (folder or cache_folder()) / "jars"
-    wanted = read_list(name)
-    with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
-        if _damaged(wanted, folder, pool):
-            with _only_one(folder / f".{name}.lock"):
-                # Looked at again: another process may have fetched them while we waited for the lock.
-                _fetch(_damaged(wanted, folder, pool), folder, pool, name)
+    cache = cache or cache_folder()
+    folder, wanted = cache / "jars", read_list(name)
+    if _damaged(wanted, folder):
+        with only_one(cache / f"{name}.lock"):
+            # Looked at again: another process may have fetched them while we waited for the lock.
+            _fetch(name, _damaged(wanted, folder), folder)
     return tuple(folder / jar.file_name for jar in wanted)
 
 
-def unpacked(name: str, folder: Path | None = None) -> Path:
+def unpacked(name: str, cache: Path | None = None) -> Path:
     """The folder with the content of a list's one archive, every file verified.
 
     The archive itself is not kept. What was in it is remembered with checksums;
     a folder that no longer agrees with them is thrown away and fetched anew.
+    Raises as :func:`jars` does.
     """
-    folder = folder or cache_folder()
+    cache = cache or cache_folder()
     (archive,) = read_list(name)
-    target = folder / f"{name}-{archive.sha256[:12]}"
+    target = cache / f"{name}-{archive.sha256[:12]}"
     if not _is_intact(target):
-        with _only_one(folder / f".{name}.lock"):
+        with only_one(cache / f"{name}.lock"):
             if not _is_intact(target):
-                _unpack(archive, name, target)
+                _unpack(name, archive, target)
     return target
 
 
-def _unpack(archive: Jar, name: str, target: Path) -> None:
+def _damaged(wanted: Sequence[Jar], folder: Path) -> list[Jar]:
+    def is_good(jar: Jar) -> bool:
+        try:
+            return sha256_of(folder / jar.file_name) == jar.sha256
+        except FileNotFoundError:
+            return False
+
+    with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
+        return [jar for jar, good in zip(wanted, pool.map(is_good, wanted), strict=True) if not good]
+
+
+def _is_intact(target: Path) -> bool:
+    try:
+        rows = [line.split(" ", 1) for line in (target / MANIFEST).read_text("utf-8").splitlines()]
+        with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
+            found = pool.map(sha256_of, [target / path for _, path in rows])
+            return bool(rows) and all(row[0] == sha256 for row, sha256 in zip(rows, found, strict=True))
+    except (OSError, ValueError):  # a file is missing, or the manifest is missing or damaged itself
+        return False
+
+
+def _unpack(name: str, archive: Jar, target: Path) -> None:
     work = target.with_name(f".{target.name}.part")
     shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
     try:
-        with ThreadPoolExecutor(1) as pool:
-            _fetch([archive], work, pool, name)
+        _fetch(name, [archive], work)
         content = work / "content"
         with tarfile.open(work / archive.file_name) as tar:
             tar.extractall(content, filter="data")
-        lines = [
-            f"{_sha256(path)} {path.relative_to(content).as_posix()}\n"
-            for path in sorted(content.rglob("*"))
-            if path.is_file()
-        ]
-        (content / _MANIFEST).write_text("".join(lines), "utf-8")
+        paths = sorted(path for path in content.rglob("*") if path.is_file())
+        lines = [f"{sha256_of(path)} {path.relative_to(content).as_posix()}\n" for path in paths]
+        (content / MANIFEST).write_text("".join(lines), "utf-8")
         if target.exists():
             target.rename(work / "damaged")
         content.rename(target)
@@ -120,49 +129,21 @@ def _unpack(archive: Jar, name: str, target: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _is_intact(target: Path) -> bool:
-    try:
-        rows = [line.split(" ", 1) for line in (target / _MANIFEST).read_text("utf-8").splitlines()]
-        with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
-            found = pool.map(_sha256, [target / path for _, path in rows])
-            return bool(rows) and all(row[0] == sha256 for row, sha256 in zip(rows, found, strict=True))
-    except (OSError, ValueError):  # a file or the manifest is missing, or is no manifest
-        return False
-
-
-def _damaged(wanted: Sequence[Jar], folder: Path, pool: ThreadPoolExecutor) -> list[Jar]:
-    good = pool.map(lambda jar: _is_good(jar, folder / jar.file_name), wanted)
-    return [jar for jar, is_good in zip(wanted, good, strict=True) if not is_good]
-
-
-def _is_good(jar: Jar, path: Path) -> bool:
-    try:
-        return path.stat().st_size == jar.size_bytes and _sha256(path) == jar.sha256
-    except FileNotFoundError:
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _only_one(lock_path: Path) -> Iterator[None]:
-    """Hold a lock that ends with this process at the latest."""
-    lock_path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _fetch(wanted: Sequence[Jar], folder: Path, pool: ThreadPoolExecutor, name: str) -> None:
+def _fetch(name: str, wanted: Sequence[Jar], folder: Path) -> None:
     if not wanted:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with _progress(name, len(wanted), sum(jar.size_bytes for jar in wanted)) as advance:
-        for _ in pool.map(lambda jar: _fetch_one(jar, folder, advance), wanted):
-            pass
+    with (
+        _progress(name, len(wanted), sum(jar.size_bytes for jar in wanted)) as advance,
+        ThreadPoolExecutor(PARALLEL_FETCHES) as pool,
+    ):
+        fetches = [pool.submit(_fetch_one, jar, folder, advance) for jar in wanted]
+        try:
+            for fetch in fetches:
+                fetch.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _fetch_one(jar: Jar, folder: Path, advance: Callable[[int], None]) -> None:
@@ -171,7 +152,6 @@ def _fetch_one(jar: Jar, folder: Path, advance: Callable[[int], None]) -> None:
         try:
             sha256 = _download(jar, part, advance)
             break
-        # `requests`' own errors are OSErrors too.
         except OSError as error:
             if attempt == ATTEMPTS:
                 raise RetryableError(f"cannot fetch {jar.coordinates}: {error}") from error
@@ -183,25 +163,21 @@ def _fetch_one(jar: Jar, folder: Path, advance: Callable[[int], None]) -> None:
 
 
 def _download(jar: Jar, path: Path, advance: Callable[[int], None]) -> str:
-    """Fetch into ``path``; the SHA-256 of what came. Raises OSError."""
+    """Fetch into ``path``; the SHA-256 of what came. Raises OSError, of which the errors of `requests` are a kind."""
     try:
         from maven_artifact import Artifact, Downloader
-        from maven_artifact.requestor import RequestException
     except ImportError as error:
         raise ConfigurationError("the local stack needs the extra `local`: binance-kafka-source[local]") from error
-    # The parts of its Downloader, since the whole prints to standard output and shows no progress.
+    # The parts of its Downloader, since the whole prints to standard output and tells no progress.
     downloader = Downloader()
     address = downloader.resolver.uri_for_artifact(Artifact.parse(jar.coordinates))
+    response = downloader.requestor.request(address, None, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
     digest = hashlib.sha256()
-    try:
-        response = downloader.requestor.request(address, None, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
-        with response, path.open("wb") as file:
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                file.write(chunk)
-                digest.update(chunk)
-                advance(len(chunk))
-    except RequestException as error:
-        raise OSError(str(error)) from error
+    with response, path.open("wb") as file:
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            file.write(chunk)
+            digest.update(chunk)
+            advance(len(chunk))
     return digest.hexdigest()
 
 

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 
 from connector.core.errors import RetryableError
@@ -19,7 +20,7 @@ _LOG_LINES_SHOWN = 15
 _GUARD = Path(__file__).with_name("guard.py")
 
 
-class Server:
+class Server(ABC):
     """A server process that can be stopped, killed, frozen and started again on the same data and ports.
 
     It never outlives this process. It is no member of this process's terminal
@@ -27,14 +28,20 @@ class Server:
     synchronised: one thread at a time.
     """
 
-    def __init__(self, name: str, command: Sequence[str | Path], log_path: Path, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, name: str, log_path: Path) -> None:
         self.name = name
         self.log_path = log_path
         """What the server wrote, over all its starts."""
-        self._command = [str(part) for part in command]
-        self._is_ready = is_ready
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """Program and arguments; called before each start, and may make what the start needs."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether the running server does its work."""
 
     @property
     def running(self) -> bool:
@@ -44,7 +51,7 @@ class Server:
     @property
     def pid(self) -> int:
         """The server's own pid. Raises RuntimeError where it does not run."""
-        if self._process is None or not self.running:
+        if self._process is None or self._process.poll() is not None:
             raise RuntimeError(f"{self.name} is not running")
         return self._process.pid
 
@@ -52,36 +59,54 @@ class Server:
         """Start and wait until it answers; nothing where it runs already.
 
         Raises RetryableError, with the last lines of its log, where it ends
-        instead or does not answer within ``READY_TIMEOUT_S``; it is then stopped.
+        instead or does not answer within ``READY_TIMEOUT_S``; it is then gone.
         """
-        if self.running:
-            return
-        self._prepare()
-        self._spawn()
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        try:
-            while not self._is_ready():
-                if not self.running:
-                    raise RetryableError(f"{self.name} ended while starting.\n{self._last_log_lines()}")
-                if time.monotonic() > deadline:
-                    raise RetryableError(
-                        f"{self.name} does not answer within {READY_TIMEOUT_S:g} s.\n{self._last_log_lines()}"
-                    )
-                time.sleep(_POLL_S)
-        except BaseException:
-            self.kill()
-            raise
+        if not self.running:
+            self.begin()
+            self.wait_until_ready()
 
-    def stop(self) -> None:
-        """Ask it to end and wait; killed where it has not ended in ``STOP_TIMEOUT_S``. Works on a frozen one."""
-        if self.running:
-            os.kill(self.pid, signal.SIGTERM)
-            os.kill(self.pid, signal.SIGCONT)
-            self._wait(STOP_TIMEOUT_S)
+    def begin(self) -> None:
+        """Start without waiting; for starting several at once."""
+        self.kill()
+        command = self._command()
+        watched, self._lifeline = os.pipe()
+        try:
+            with self.log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(_GUARD), str(watched), *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=[watched],
+                    start_new_session=True,
+                )
+        except OSError:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(watched)
+
+    def wait_until_ready(self) -> None:
+        """Wait until it answers. Raises as :meth:`start` does."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not self._answers():
+            problem = self._why_not(deadline)
+            if problem:
+                self.kill()
+                raise RetryableError(f"{self.name} {problem}. {self.last_log_lines()}")
+            time.sleep(_POLL_S)
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Ask it to end and wait; killed where it has not ended by then. Works on a frozen one."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal.SIGCONT)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
         self.kill()
 
     def kill(self) -> None:
-        """``kill -9`` and wait until it is gone."""
+        """``kill -9`` and wait until it is gone; nothing where it does not run."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -101,32 +126,12 @@ class Server:
         self.stop()
         self.start()
 
-    def _prepare(self) -> None:
-        """What must be there before the process is started."""
-
-    def _spawn(self) -> None:
-        watched, self._lifeline = os.pipe()
-        try:
-            with self.log_path.open("ab") as log:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(_GUARD), str(watched), *self._command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=[watched],
-                    start_new_session=True,
-                )
-        except OSError:
-            os.close(self._lifeline)
-            raise
-        finally:
-            os.close(watched)
-
-    def _wait(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while self.running and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
-
-    def _last_log_lines(self) -> str:
+    def last_log_lines(self) -> str:
+        """The end of the log, for a message."""
         lines = self.log_path.read_text("utf-8", "replace").splitlines()
         return "\n".join([f"The last lines of {self.log_path}:", *lines[-_LOG_LINES_SHOWN:]])
+
+    def _why_not(self, deadline: float) -> str:
+        if not self.running:
+            return "ended while starting"
+        return f"does not answer within {READY_TIMEOUT_S:g} s" if time.monotonic() > deadline else ""

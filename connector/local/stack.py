@@ -1,17 +1,22 @@
-"""A real Kafka broker and a real Schema Registry as child processes, from Python packages alone."""
+"""A real Kafka broker and a real Schema Registry as child processes, from Python packages alone.
+
+``python -m connector.local.stack`` runs them until Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from types import FrameType, TracebackType
+from typing import NoReturn, Self
+
+import click
 
 from connector.local.broker import SASL_LISTENER, SASL_PROPERTIES, Broker
-from connector.local.jars import cache_folder
+from connector.local.cache import cache_folder
 from connector.local.ports import Ports
 from connector.local.processes import Server
 from connector.local.registry_server import Registry
@@ -47,10 +52,17 @@ class LocalStack:
         self._listeners = {**(SASL_LISTENER if sasl else {}), **(listeners or {})}
         self._properties = {**(SASL_PROPERTIES if sasl else {}), **(properties or {})}
         self._ports = Ports(cache_folder() / "ports")
+        self._kafka: Broker | None = None
         self._registry: Registry | None = None
-        self.folder: Path
+        self.folder = folder or Path()
         """Data and logs of both servers."""
-        self.kafka: Broker
+
+    @property
+    def kafka(self) -> Broker:
+        """The broker. Raises RuntimeError before the stack was entered."""
+        if self._kafka is None:
+            raise RuntimeError("the stack is used before it was entered")
+        return self._kafka
 
     @property
     def registry(self) -> Registry:
@@ -78,9 +90,12 @@ class LocalStack:
         self.folder = self._given_folder or Path(tempfile.mkdtemp(prefix="binance-kafka-source-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            self.kafka = Broker(self.folder, self._ports, self._listeners, self._properties)
+            self._kafka = Broker(self.folder, self._ports, self._listeners, self._properties)
             self._registry = Registry(self.folder, self._ports) if self._with_registry else None
-            self._all(Server.start)
+            for server in self._servers():
+                server.begin()
+            for server in self._servers():
+                server.wait_until_ready()
         except BaseException:
             self._end()
             raise
@@ -92,15 +107,47 @@ class LocalStack:
         self._end()
 
     def _servers(self) -> list[Server]:
-        return [server for server in (getattr(self, "kafka", None), self._registry) if server is not None]
-
-    def _all(self, do: Callable[[Server], None]) -> None:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(do, self._servers()))
+        # The slower one first.
+        return [server for server in (self._registry, self._kafka) if server is not None]
 
     def _end(self) -> None:
-        # Data that nobody will read needs no orderly end.
-        self._all(Server.stop if self._given_folder else Server.kill)
+        for server in self._servers():
+            if self._given_folder:
+                server.stop()
+            else:
+                server.kill()  # data that nobody will read needs no orderly end
         self._ports.release()
         if self._given_folder is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def prepare() -> None:
+    """Fetch everything and make later starts twice as quick: some 30 s the first time. Raises as entering a stack."""
+    ports = Ports(cache_folder() / "ports")
+    Broker.prepare(ports)
+    Registry.prepare(ports)
+    ports.release()
+
+
+@click.command()
+@click.option("--prepare", "only_prepare", is_flag=True, help="Fetch everything, make later starts quick, and end.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Keep data and logs here; else they are temporary.")
+def main(folder: Path | None, only_prepare: bool) -> None:
+    """Run a Kafka broker and a Schema Registry until Ctrl-C."""
+
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    if only_prepare:
+        prepare()
+        return
+    with LocalStack(folder) as stack:
+        click.echo(f"bootstrap.servers = {stack.bootstrap_servers}\nregistry.url = {stack.registry_url}")
+        while True:
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()
