@@ -1,22 +1,23 @@
-"""The options: the one typed table, and what must hold between them.
+"""The options: the one typed table.
 
 A new option is one line here. ``config show`` prints what is in force, and
-``docs/options.md`` is generated from this table.
+``docs/options.md`` is generated from this table. What must hold beyond type
+and bounds is in :mod:`connector.rules`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from connector.core.errors import ConfigurationError
-from connector.options import Option, Properties, Table, masked, option, options_of
+from connector.core.secrets import masked
+from connector.options import Option, Properties, Table, option, options_of
+from connector.rules import problems_of
 from connector.sources import Setting, build_properties, quoted, read
 
 
@@ -51,7 +52,11 @@ class FeedOptions(Table, frozen=True):
     ] = 84_600.0
     rotate_at: Annotated[
         str,
-        option("Time of day (UTC, HH:MM) to replace sockets; empty: by age.", pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$"),
+        option(
+            "Time of day (UTC) to replace sockets; empty: by age.",
+            form="HH:MM",
+            pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        ),
     ] = ""
     hold: Annotated[
         float,
@@ -247,7 +252,7 @@ def load_config(
     """
     settings, problems = read(OPTIONS, path, environ or {}, overrides)
     config = _build(Config, (), settings)
-    problems.extend(_problems_of(config, needs))
+    problems.extend(problems_of(config, needs))
     if problems:
         raise ConfigurationError(*problems)
     return Loaded(config, settings)
@@ -266,119 +271,3 @@ def _build(table: type[Any], above: tuple[str, ...], settings: Mapping[tuple[str
         elif inside:
             values[field.name] = inside[0].value
     return table(**values)
-
-
-# What must hold beyond an option's type and bounds
-
-_TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_SYMBOL = re.compile(r"[A-Za-z0-9_]+")
-_SERVER = re.compile(r"(\w+://)?(\[[0-9a-fA-F:]+\]|[^\s:,/\[\]]+)(:(\d{1,5}))?")
-
-KEPT_PROPERTIES: Mapping[str, str] = {
-    "acks": "a record counts as written when all in-sync replicas have it",
-    "request.required.acks": "a record counts as written when all in-sync replicas have it",
-    "enable.idempotence": "without it a repeated request writes a record twice",
-    "partitioner": "records go to the partition that Java's clients expect, which joins rest on",
-    "partitioner_cb": "records go to the partition that Java's clients expect, which joins rest on",
-    "isolation.level": "the topic is followed as committed, or aborted records would count as written",
-    "enable.auto.commit": "there is no consumer group: the topic itself is the state",
-    "auto.commit.enable": "there is no consumer group: the topic itself is the state",
-    "enable.auto.offset.store": "there is no consumer group: the topic itself is the state",
-    "auto.offset.reset": "where the topic is read from is worked out from what it holds",
-    "enable.partition.eof": "it is how the end of the topic is seen",
-    "allow.auto.create.topics": "a mistyped name would become a topic; topic.create makes them with the right settings",
-}
-"""librdkafka properties that the promises rest on, and why each is not the operator's to set."""
-
-KEPT_TOPIC_CONFIG: Mapping[str, str] = {
-    "message.timestamp.type": "the timestamp of a record is its event time (CreateTime)",
-    "cleanup.policy": "a compacted topic has no history to join with; latest.enabled makes one beside it",
-    "retention.ms": "set topic.retention_ms",
-}
-
-
-def check_base_url(key: str, url: str, schemes: tuple[str, ...]) -> str | None:
-    """What is wrong with the base address *url*, or nothing. Never repeats its user info."""
-    expected = " or ".join(f"{scheme}://host" for scheme in schemes)
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 (reading it checks it)
-    except ValueError as error:
-        return f"{key}: not an address: {error}; expected {expected}"
-    if parts.scheme not in schemes or not parts.hostname:
-        return f"{key}: expected {expected}, not {masked('', url)!r}"
-    if parts.username or parts.password:
-        return f"{key}: user and password do not belong in this address"
-    if parts.query or parts.fragment:
-        return f"{key}: give the base address alone, without '?' and '#'"
-    return None
-
-
-def _feed_problems(config: Config) -> Iterator[str | None]:
-    yield check_base_url("feed.url", config.feed.url, ("wss", "ws"))
-    yield check_base_url("feed.rest_url", config.feed.rest_url, ("https", "http"))
-    route = urlsplit(config.feed.url).path.strip("/").split("/")[-1] if "://" in config.feed.url else ""
-    if route in {"ws", "stream", "market", "public", "private"}:
-        yield f"feed.url: give the base address without /{route}; the routes are added"
-    for symbol in config.feed.symbols:
-        if not _SYMBOL.fullmatch(symbol):
-            yield f"feed.symbols: {symbol!r} is no symbol; they look like BTCUSD"
-    if config.feed.proxy and "://" not in config.feed.proxy:
-        yield "feed.proxy: expected http://host:port"
-
-
-def _topic_problems(config: Config) -> Iterator[str | None]:
-    for topic in config.topics:
-        if not _TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:
-            yield f"topic: {topic!r} is no topic name: letters, digits, '.', '_' and '-', at most 249"
-    if len(set(config.topics)) < len(config.topics):
-        yield f"topic: the topics must have different names, not {', '.join(config.topics)}"
-    if config.topic.replication_factor == 0:
-        yield "topic.replication_factor: at least 1, or -1 for the broker's default"
-    for name, why in KEPT_TOPIC_CONFIG.items():
-        if name in config.topic.config:
-            yield f'topic.config."{name}": not to be set: {why}'
-
-
-def _kafka_problems(config: Config) -> Iterator[str | None]:
-    for name in config.kafka:
-        if name in KEPT_PROPERTIES:
-            yield f'kafka."{name}": not to be set: {KEPT_PROPERTIES[name]}'
-        elif name.endswith("_cb"):
-            yield f"kafka.{name}: a function cannot be configured"
-    servers = config.kafka.get("bootstrap.servers", "")
-    for server in str(servers).split(",") if servers else ():
-        match = _SERVER.fullmatch(server.strip())
-        if not match or int(match[4] or 1) not in range(1, 65_536):
-            yield f'kafka."bootstrap.servers": {masked("", server)!r} is no host:port'
-
-
-def _registry_problems(config: Config) -> Iterator[str | None]:
-    url = config.registry.get("url")
-    for each in str(url).split(",") if url is not None else ():
-        parts = urlsplit(each.strip())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            yield f"registry.url: expected http://host or https://host, not {masked('', each)!r}"
-    timeout = config.registry.get("timeout", 10)
-    if isinstance(timeout, bool | str) or timeout <= 0:
-        yield "registry.timeout: expected a number of seconds more than 0"
-
-
-def _missing(config: Config, needs: Collection[str]) -> Iterator[str | None]:
-    if "kafka" in needs and "bootstrap.servers" not in config.kafka:
-        yield 'kafka."bootstrap.servers": required: the brokers as host:port, parted by commas'
-    if "registry" in needs and "url" not in config.registry and config.schema.id is None:
-        yield "registry.url: required, unless schema.id pins the id"
-
-
-_CHECKS: tuple[Callable[[Config], Iterator[str | None]], ...] = (
-    _feed_problems,
-    _topic_problems,
-    _kafka_problems,
-    _registry_problems,
-)
-
-
-def _problems_of(config: Config, needs: Collection[str]) -> list[str]:
-    found = [problem for check in _CHECKS for problem in check(config)]
-    return [problem for problem in (*found, *_missing(config, needs)) if problem]

@@ -1,4 +1,4 @@
-"""What a table of options is, and what of it may be shown.
+"""What a table of options is.
 
 The table is a tree of :class:`Table` (msgspec) classes. Each option is one
 annotated line: type, bounds, unit, help and default. From that line come
@@ -14,7 +14,6 @@ this program is :mod:`connector.config`.
 
 from __future__ import annotations
 
-import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -23,33 +22,9 @@ from typing import Any
 
 import msgspec
 
+from connector.core.secrets import masked
+
 Property = str | int | float | bool
-
-_SECRET_NAME = re.compile(r"passw|secret|token|user\.?info|credential|(^|[._-])key([._-]|$)|^sasl\.|api\.?key")
-_NO_SECRET_NAME = re.compile(r"\.location$|^sasl\.mechanisms?$|credentials\.source$|\.endpoint\.url$")
-_MASK = "********"
-
-
-def is_secret(name: str) -> bool:
-    """Whether a passed-through property of this name holds a secret. Rather one too many than one too few."""
-    lowered = name.lower()
-    return bool(_SECRET_NAME.search(lowered)) and not _NO_SECRET_NAME.search(lowered)
-
-
-def without_userinfo(text: str) -> str:
-    """*text* with what stands before its last ``@`` masked, as in ``http://user:password@host``."""
-    before, at, after = text.rpartition("@")
-    if not at:
-        return text
-    scheme, separator, _ = before.partition("://")
-    return f"{scheme}://{_MASK}@{after}" if separator else f"{_MASK}@{after}"
-
-
-def masked(name: str, value: object) -> object:
-    """*value* as it may be shown, for a passed-through property called *name* (or an option, whose name is empty)."""
-    if name and is_secret(name):
-        return _MASK
-    return without_userinfo(value) if isinstance(value, str) else value
 
 
 class Properties(Mapping[str, Property]):
@@ -85,9 +60,12 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"{type(self).__name__}({inside})"
 
 
-def option(help: str, *, unit: str = "", **bounds: Any) -> msgspec.Meta:
-    """What the table says about an option. *bounds* are msgspec's (``ge``, ``gt``, ``le``, ``pattern`` …)."""
-    return msgspec.Meta(description=help, extra={"unit": unit}, **bounds)
+def option(help: str, *, unit: str = "", form: str = "", **bounds: Any) -> msgspec.Meta:
+    """What the table says about an option. *bounds* are msgspec's (``ge``, ``gt``, ``le``, ``pattern`` …).
+
+    *form* is for people what ``pattern`` is for the program.
+    """
+    return msgspec.Meta(description=help, extra={"unit": unit, "form": form}, **bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +113,7 @@ def plain(hint: Any) -> Any:
     return typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
 
 
-_BOUND_WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than", "pattern": "in the form"}
+_BOUND_WORDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 def _bounds(hint: Any) -> str:
@@ -147,6 +125,7 @@ def _bounds(hint: Any) -> str:
         for name, words in _BOUND_WORDS.items()
         if getattr(meta, name) is not None
     ]
+    own += [f"in the form {meta.extra['form']}" for meta in metas if meta.extra and meta.extra["form"]]
     inside = [_bounds(each) for each in typing.get_args(plain(hint)) if hasattr(each, "__metadata__")]
     return ", ".join([*own, *inside])
 

@@ -29,7 +29,8 @@ from typing import Any
 import msgspec
 
 from connector.core.errors import ConfigurationError
-from connector.options import Option, Properties, is_secret, masked, plain, type_words
+from connector.core.secrets import is_secret, masked
+from connector.options import Option, Properties, plain, type_words
 
 ENVIRONMENT_PREFIX = "BKS_"
 CONFIG_VARIABLE = "BKS_CONFIG"

@@ -1,0 +1,31 @@
+"""What may be shown of values that may hold secrets."""
+
+from __future__ import annotations
+
+import re
+
+_SECRET_NAME = re.compile(r"passw|secret|token|user\.?info|credential|(^|[._-])key([._-]|$)|^sasl\.|api\.?key")
+_NO_SECRET_NAME = re.compile(r"\.location$|^sasl\.mechanisms?$|credentials\.source$|\.endpoint\.url$")
+_MASK = "********"
+
+
+def is_secret(name: str) -> bool:
+    """Whether a passed-through property of this name holds a secret. Rather one too many than one too few."""
+    lowered = name.lower()
+    return bool(_SECRET_NAME.search(lowered)) and not _NO_SECRET_NAME.search(lowered)
+
+
+def without_userinfo(text: str) -> str:
+    """*text* with what stands before its last ``@`` masked, as in ``http://user:password@host``."""
+    before, at, after = text.rpartition("@")
+    if not at:
+        return text
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme}://{_MASK}@{after}" if separator else f"{_MASK}@{after}"
+
+
+def masked(name: str, value: object) -> object:
+    """*value* as it may be shown, for a passed-through property called *name* (or an option, whose name is empty)."""
+    if name and is_secret(name):
+        return _MASK
+    return without_userinfo(value) if isinstance(value, str) else value

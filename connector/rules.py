@@ -1,0 +1,118 @@
+"""What must hold for the options beyond type and bounds, as far as it can be seen without connecting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from connector.core.addresses import check_base_url, check_proxy, check_rest_url
+from connector.core.errors import ConfigurationError
+from connector.core.secrets import without_userinfo
+
+if TYPE_CHECKING:
+    from connector.config import Config
+
+KEPT_PROPERTIES: Mapping[str, str] = {
+    "acks": "a record counts as written when all in-sync replicas have it",
+    "request.required.acks": "a record counts as written when all in-sync replicas have it",
+    "enable.idempotence": "without it a repeated request writes a record twice",
+    "partitioner": "records go to the partition that Java's clients expect, which joins rest on",
+    "isolation.level": "the topic is followed as committed, or aborted records would count as written",
+    "enable.auto.commit": "there is no consumer group: the topic itself is the state",
+    "auto.commit.enable": "there is no consumer group: the topic itself is the state",
+    "enable.auto.offset.store": "there is no consumer group: the topic itself is the state",
+    "auto.offset.reset": "where the topic is read from is worked out from what it holds",
+    "enable.partition.eof": "it is how the end of the topic is seen",
+    "allow.auto.create.topics": "a mistyped name would become a topic; topic.create makes them with the right settings",
+}
+"""librdkafka properties that the promises rest on, and why each is not the operator's to set."""
+
+KEPT_TOPIC_CONFIG: Mapping[str, str] = {
+    "message.timestamp.type": "the timestamp of a record is its event time (CreateTime)",
+    "cleanup.policy": "a compacted topic has no history to join with; latest.enabled makes one beside it",
+    "retention.ms": "set topic.retention_ms",
+}
+
+_TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_SYMBOL = re.compile(r"\w+")
+_SERVER = re.compile(r"(\w+://)?(\[[0-9a-fA-F:]+\]|[^\s:,/\[\]@]+)(:(\d{1,5}))?")
+
+_Problems = Iterator[str]
+
+
+def problems_of(config: Config, needs: Collection[str]) -> list[str]:
+    """Every problem found; *needs* are the other sides (``kafka``, ``registry``) whose addresses must be given."""
+    return [*(problem for rule in _RULES for problem in rule(config)), *_missing(config, needs)]
+
+
+def _addresses(config: Config) -> _Problems:
+    for key, url, check in (
+        ("feed.url", config.feed.url, check_base_url),
+        ("feed.rest_url", config.feed.rest_url, check_rest_url),
+        ("feed.proxy", config.feed.proxy, check_proxy),
+    ):
+        if "@" in url:
+            if check is not check_proxy:
+                yield f"{key}: user and password do not belong in this address"
+                continue
+            url = without_userinfo(url)
+        try:
+            check(url)
+        except ConfigurationError as error:
+            yield from error.problems
+
+
+def _symbols(config: Config) -> _Problems:
+    for symbol in config.feed.symbols:
+        if not _SYMBOL.fullmatch(symbol):
+            yield f"feed.symbols: {symbol!r} is no symbol; they look like BTCUSD"
+
+
+def _topics(config: Config) -> _Problems:
+    for topic in config.topics:
+        if not _TOPIC_NAME.fullmatch(topic) or topic in {".", ".."}:
+            yield f"topic: {topic!r} is no topic name: letters, digits, '.', '_' and '-', at most 249"
+    if len(set(config.topics)) < len(config.topics):
+        yield f"topic: the topics must have different names, not {', '.join(config.topics)}"
+    if config.topic.replication_factor == 0:
+        yield "topic.replication_factor: at least 1, or -1 for the broker's default"
+    if config.topic.retention_ms == 0:
+        yield "topic.retention_ms: more than 0, or -1 for ever"
+    for name, why in KEPT_TOPIC_CONFIG.items():
+        if name in config.topic.config:
+            yield f'topic.config."{name}": not to be set: {why}'
+
+
+def _kafka(config: Config) -> _Problems:
+    for name in config.kafka:
+        if name in KEPT_PROPERTIES:
+            yield f'kafka."{name}": not to be set: {KEPT_PROPERTIES[name]}'
+        elif name.endswith("_cb"):
+            yield f"kafka.{name}: a function cannot be configured"
+    servers = str(config.kafka.get("bootstrap.servers", "")).split(",")
+    for server in servers if servers != [""] else ():
+        match = _SERVER.fullmatch(server.strip())
+        if not match or int(match[4] or 1) not in range(1, 65_536):
+            yield f'kafka."bootstrap.servers": {without_userinfo(server)!r} is no host:port'
+
+
+def _registry(config: Config) -> _Problems:
+    for each in str(config.registry["url"]).split(",") if "url" in config.registry else ():
+        parts = urlsplit(each.strip())
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            yield f"registry.url: expected http://host or https://host, not {without_userinfo(each)!r}"
+    timeout = config.registry.get("timeout", 10)
+    if isinstance(timeout, bool | str) or not timeout > 0:
+        yield "registry.timeout: expected a number of seconds, more than 0"
+
+
+_RULES: tuple[Callable[[Config], _Problems], ...] = (_addresses, _symbols, _topics, _kafka, _registry)
+
+
+def _missing(config: Config, needs: Collection[str]) -> _Problems:
+    if "kafka" in needs and not config.kafka.get("bootstrap.servers"):
+        yield 'kafka."bootstrap.servers": required: the brokers as host:port, parted by commas'
+    if "registry" in needs and "url" not in config.registry and config.schema.id is None:
+        yield "registry.url: required, unless schema.id pins the id"
