@@ -26,7 +26,8 @@ from pathlib import Path
 import click
 
 from connector.local.exchange_connection import ConnectionInfo, Selector
-from connector.local.exchange_server import FakeExchange, Rules
+from connector.local.exchange_requests import Rules
+from connector.local.exchange_server import FakeExchange
 from connector.local.exchange_thread import ExchangeThread
 from connector.local.truth import FaultySend, SentElement, SentPeriod, Truth
 

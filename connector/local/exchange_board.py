@@ -69,6 +69,10 @@ class Board:
     def open_subscribers(self) -> list[Subscriber]:
         return [subscriber for subscriber in self.subscribers if subscriber.open]
 
+    def live_count(self) -> int:
+        """How many connections would be pushed something."""
+        return sum(subscriber.receives(self.latest) for subscriber in self.subscribers)
+
     def predicate(self, select: Selector) -> Callable[[ConnectionInfo], bool]:
         """A selector made firm: an index is the connection that stands there now."""
         if callable(select):

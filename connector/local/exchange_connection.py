@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,8 +70,7 @@ class ConnectionInfo:
     id: int
     path: str
     label: str
-    since_s: float
-    """By the clock of the exchange's event loop."""
+    since_ms: int
     headers: Mapping[str, str]
     streams: tuple[str, ...] = ()
 
@@ -116,14 +116,14 @@ class Subscriber:
             identifier,
             connection.request.path,
             route.label,
-            connection.loop.time(),
+            time.time_ns() // 1_000_000,
             dict(connection.request.headers.raw_items()),
         )
 
     @property
     def info(self) -> ConnectionInfo:
         info = self._info
-        return ConnectionInfo(info.id, info.path, info.label, info.since_s, info.headers, tuple(self.session.streams))
+        return ConnectionInfo(info.id, info.path, info.label, info.since_ms, info.headers, tuple(self.session.streams))
 
     @property
     def id(self) -> int:
@@ -131,7 +131,8 @@ class Subscriber:
 
     @property
     def open(self) -> bool:
-        return self.connection.protocol.state is OPEN
+        # Right after an abort the state is still OPEN; nothing that is written then leaves.
+        return self.connection.protocol.state is OPEN and not self.connection.transport.is_closing()
 
     def receives(self, snapshot: Snapshot) -> bool:
         """Whether it would be pushed anything in this period."""

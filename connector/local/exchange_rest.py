@@ -36,7 +36,8 @@ def refusal(status: int, retry_after_s: int | None, banned_until_ms: int | None)
         return Reply(HTTPStatus.FORBIDDEN, "<html><body><h1>403 Forbidden</h1></body></html>", headers)
     if status == HTTPStatus.IM_A_TEAPOT:
         until = "" if banned_until_ms is None else f" banned until {banned_until_ms}"
-        return _error(status, -1003, f"Way too many requests; IP(127.0.0.1){until}. Please use WebSocket.", headers)
+        message = f"Way too many requests; IP(127.0.0.1){until}. Please use the websocket for live updates."
+        return _error(status, -1003, message, headers)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         until = "." if banned_until_ms is None else f"; IP banned until {banned_until_ms}."
         return _error(status, -1003, f"Too many requests; current limit of IP(127.0.0.1) is exceeded{until}", headers)
@@ -46,7 +47,7 @@ def refusal(status: int, retry_after_s: int | None, banned_until_ms: int | None)
 
 
 def _error(status: int, code: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    return Reply(HTTPStatus(status), json.dumps({"code": code, "msg": message}), headers)
+    return Reply(HTTPStatus(status), json.dumps({"code": code, "msg": message}, separators=(",", ":")), headers)
 
 
 class RestEndpoint:

@@ -23,10 +23,10 @@ class ExchangeThread(FaultOrders):
         self.exchange = FakeExchange(**arguments)
         self.truth: Truth = self.exchange.truth
         self._board = self.exchange._board
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-exchange", daemon=True)
 
     def __enter__(self) -> ExchangeThread:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-exchange", daemon=True)
         self._thread.start()
         try:
             self._wait(self.exchange.__aenter__())

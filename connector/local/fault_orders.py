@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 from connector.local import faults
 from connector.local.exchange_board import Board, Gate
 from connector.local.exchange_connection import Selector, Subscriber
-from connector.local.exchange_rest import refusal
+from connector.local.exchange_rest import Reply, refusal
 from connector.local.faults import Fault, Mutation, Patch, Shape
 
 T = TypeVar("T")
@@ -134,7 +134,7 @@ class FaultOrders(ABC):
 
     def refuse(
         self,
-        status: Literal[403, 418, 429, 451, 500, 503],
+        status: int,
         select: Selector = "all",
         *,
         retry_after_s: int | None = None,
@@ -142,8 +142,14 @@ class FaultOrders(ABC):
         duration_s: float | None = None,
         times: int | None = None,
     ) -> Gate:
-        """Answer the WebSocket handshake with a status."""
+        """Answer the WebSocket handshake with a status (an index selects nothing here: there is none yet)."""
         return self._gate("socket", select, duration_s, times, refusal(status, retry_after_s, banned_until_ms))
+
+    def slow_handshake(
+        self, delay_s: float, select: Selector = "all", *, duration_s: float | None = None, times: int | None = None
+    ) -> Gate:
+        """Answer the WebSocket handshake so much later."""
+        return self._gate("socket", select, duration_s, times, delay_s=delay_s)
 
     def accept_and_close(
         self,
@@ -158,7 +164,7 @@ class FaultOrders(ABC):
 
     def rest_refuse(
         self,
-        status: Literal[403, 418, 429, 451, 500, 503],
+        status: int,
         select: Selector = "all",
         *,
         retry_after_s: int | None = None,
@@ -166,6 +172,7 @@ class FaultOrders(ABC):
         duration_s: float | None = None,
         times: int | None = None,
     ) -> Gate:
+        """Answer REST requests with a status."""
         return self._gate("rest", select, duration_s, times, refusal(status, retry_after_s, banned_until_ms))
 
     def rest_slow(
@@ -210,9 +217,16 @@ class FaultOrders(ABC):
         return self._on_loop(act)
 
     def _gate(
-        self, target: Literal["socket", "rest"], select: Selector, duration_s: float | None, times: int | None,
-        reply: Any = None, close_code: int | None = None, delay_s: float = 0.0,
-    ) -> Gate:  # fmt: skip
+        self,
+        target: Literal["socket", "rest"],
+        select: Selector,
+        duration_s: float | None,
+        times: int | None,
+        reply: Reply | None = None,
+        *,
+        close_code: int | None = None,
+        delay_s: float = 0.0,
+    ) -> Gate:
         def act() -> Gate:
             until_s = None if duration_s is None else asyncio.get_running_loop().time() + duration_s
             gate = Gate(target, self._board.predicate(select), reply, close_code, delay_s, until_s, times)

@@ -182,6 +182,8 @@ def split(parts: int) -> Shape:
     def shape(turn: Turn, frames: list[Frame]) -> list[Frame]:
         divided = []
         for frame in frames:
+            if frame.raw is not None or not frame.pieces:
+                divided.append(frame)
             size = max(1, -(-len(frame.pieces) // parts))
             for start in range(0, len(frame.pieces), size):
                 divided.append(Frame(frame.stream, frame.pieces[start : start + size], frame.array))
@@ -229,8 +231,7 @@ def time_shift(offset_ms: int) -> Shape:
         for frame in frames:
             for piece in frame.pieces:
                 piece.text = piece.text.replace(f'"E":{true_time}', f'"E":{true_time + offset_ms}', 1)
-                piece.fault = "time_shift"
-        return frames
+        return [frame.marked("time_shift") for frame in frames]
 
     return shape
 

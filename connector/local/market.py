@@ -201,7 +201,7 @@ class Market:
         names: Iterable[str] = symbol_names(symbols) if isinstance(symbols, int) else symbols
         self._seed = seed
         self._walks: dict[str, _Walk] = {}
-        self._hidden: dict[str, _Walk] = {}
+        self._vanished: dict[str, _Walk] = {}
         for name in names:
             self.add(name)
 
@@ -218,12 +218,12 @@ class Market:
 
     def vanish(self, symbol: str) -> None:
         """Leave a symbol out of every push until :meth:`restore`; its price moves on unseen."""
-        self._hidden[symbol] = self._walks.pop(symbol)
+        self._vanished[symbol] = self._walks.pop(symbol)
 
     def restore(self, symbol: str) -> None:
-        self._walks[symbol] = self._hidden.pop(symbol)
+        self._walks[symbol] = self._vanished.pop(symbol)
 
     def snapshot(self, event_time_ms: int) -> Snapshot:
-        for walk in (*self._walks.values(), *self._hidden.values()):
+        for walk in (*self._walks.values(), *self._vanished.values()):
             walk.advance()
         return Snapshot(event_time_ms, tuple(walk.row() for walk in self._walks.values()))

@@ -2,6 +2,7 @@
 
 Kept in memory (all of it, or the last ``keep_periods``), or written to a file of JSON lines
 (``truth_path``) for long runs; :meth:`Truth.read` reads such a file later, in any process.
+A period is added right after it was pushed, before the next is.
 All methods may be called from any thread while the exchange runs.
 """
 
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 VALUE_KEYS: Final = ("i", "b", "a", "B", "A", "q", "g", "Q", "G")
-FAULTS_KEPT: Final = 100_000
-REST_REPLIES_KEPT: Final = 10_000
+FAULTS_KEPT: Final = 20_000
+REST_REPLIES_KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class RestReply:
 
 
 class Truth:
-    """``elements()``, ``periods()`` say what was sent; ``faults`` what was sent by order; ``rest_replies`` the rest."""
+    """``elements()`` and ``periods()``: what was pushed. ``faults``: what was by order. ``rest_replies``: REST."""
 
     def __init__(self, truth_path: str | Path | None = None, keep_periods: int | None = None) -> None:
         self._lock = threading.Lock()
@@ -95,12 +96,6 @@ class Truth:
         """The truth that an exchange wrote to a file, also while it is still writing."""
         truth = cls()
         truth._path = Path(truth_path)
-        for line in truth._lines():
-            if "fault" in line:
-                fields = line["fault"]
-                truth._faults.append(FaultySend(**{**fields, "symbols": tuple(fields["symbols"])}))
-            elif "rest" in line:
-                truth._rest_replies.append(RestReply(line["rest"], tuple(line["rows"])))
         return truth
 
     def periods(self) -> Iterator[SentPeriod]:
@@ -125,13 +120,18 @@ class Truth:
 
     @property
     def faults(self) -> list[FaultySend]:
-        """What was sent by order of a test: the newest 100,000, oldest first."""
+        """What was sent by order of a test, oldest first; in memory the newest 20,000 are kept."""
+        if self._path is not None:
+            found = (line["fault"] for line in self._lines() if "fault" in line)
+            return [FaultySend(**{**fields, "symbols": tuple(fields["symbols"])}) for fields in found]
         with self._lock:
             return list(self._faults)
 
     @property
     def rest_replies(self) -> list[RestReply]:
-        """The newest 10,000 answers of the REST end point."""
+        """The answers of the REST end point, oldest first; in memory the newest 1,000 are kept."""
+        if self._path is not None:
+            return [RestReply(line["rest"], tuple(line["rows"])) for line in self._lines() if "rest" in line]
         with self._lock:
             return list(self._rest_replies)
 
@@ -146,14 +146,16 @@ class Truth:
 
     def add_fault(self, fault: FaultySend) -> None:
         with self._lock:
-            self._faults.append(fault)
-            if self._file is not None:
+            if self._file is None:
+                self._faults.append(fault)
+            else:
                 self._write(json.dumps({"fault": asdict(fault)}) + "\n")
 
     def add_rest_reply(self, reply: RestReply) -> None:
         with self._lock:
-            self._rest_replies.append(reply)
-            if self._file is not None:
+            if self._file is None:
+                self._rest_replies.append(reply)
+            else:
                 self._write(json.dumps({"rest": reply.time_ms, "rows": reply.rows}) + "\n")
 
     def close(self) -> None:
