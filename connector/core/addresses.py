@@ -24,26 +24,22 @@ def check_base_url(url: str) -> None:
     exchange accepts the connection and never sends anything.
     """
     _check(url, option="feed.url", schemes=("wss", "ws"), example="wss://fstream.binance.com")
-    parts = urlsplit(url)
-    segments = [segment for segment in parts.path.split("/") if segment]
-    route_at = next((index for index, segment in enumerate(segments) if segment in _ROUTES + _MODES), None)
-    if route_at is not None:
-        base = "/".join([f"{parts.scheme}://{parts.netloc}", *segments[:route_at]])
+    extra = _from_segment(url, _ROUTES + _MODES)
+    if extra:
         raise ConfigurationError(
-            f"feed.url {url!r} contains the route /{'/'.join(segments[route_at:])}, which the connector adds itself "
-            f'(on a wrong route the exchange connects and stays silent); write the base only: feed.url = "{base}"'
+            f"feed.url {url!r} contains the route {extra}, which the connector adds itself (on a wrong route the "
+            f'exchange connects and stays silent); write the base only: feed.url = "{url.removesuffix(extra)}"'
         )
 
 
 def check_rest_url(url: str) -> None:
     """Raise :class:`ConfigurationError` unless *url* is the base of the exchange's REST interface."""
     _check(url, option="feed.rest_url", schemes=("https", "http"), example="https://fapi.binance.com")
-    path = urlsplit(url).path
-    if "fapi" in path.split("/"):
-        base = url[: url.index("/fapi")]
+    extra = _from_segment(url, ("fapi",))
+    if extra:
         raise ConfigurationError(
-            f"feed.rest_url {url!r} contains the path of a request, which the connector adds itself; "
-            f'write the base only: feed.rest_url = "{base}"'
+            f"feed.rest_url {url!r} contains {extra}, which the connector adds itself; "
+            f'write the base only: feed.rest_url = "{url.removesuffix(extra)}"'
         )
 
 
@@ -102,3 +98,10 @@ def _check(url: str, *, option: str, schemes: tuple[str, ...], example: str, use
         raise ConfigurationError(f"{option} {url!r} is no {kinds} address; {advice}")
     if parts.query or parts.fragment or (parts.username is not None and not user):
         raise ConfigurationError(f"{option} {url!r} has more than host, port and path; {advice}")
+
+
+def _from_segment(url: str, names: tuple[str, ...]) -> str:
+    """The end of the path from the first segment that is one of *names*, with its slash; empty where none is."""
+    segments = urlsplit(url).path.split("/")
+    first = next((index for index, segment in enumerate(segments) if segment in names), None)
+    return "" if first is None else "/" + "/".join(segments[first:])
