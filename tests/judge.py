@@ -1,8 +1,8 @@
 """The judge: compares what is in the topic with what the exchange sent.
 
-Shares no code with the connector. It reads as any consumer would, with
-confluent-kafka and the registry's address alone, computes Java's partitioner
-by itself, and compares values as ``Decimal``.
+Shares no code with the connector. :mod:`tests.readers` reads as any consumer
+would; here Java's partitioner is computed anew, and values are compared as
+``Decimal``.
 
 Memory: 17 bytes a tick sent and 8 a record read, so an hour at 50 Hz of 60
 symbols is judged in under 300 MB.
@@ -12,20 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import time
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-
-from confluent_kafka import TIMESTAMP_CREATE_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.schema_registry import SchemaRegistryClient
-from confluent_kafka.schema_registry.avro import AvroDeserializer
-from confluent_kafka.serialization import MessageField, SerializationContext
 
 WIRE_NAMES = {
     "index_price": "i",
@@ -40,8 +34,20 @@ WIRE_NAMES = {
 }
 """Which key of the exchange's element each decimal must equal: the judge's own reading of the documentation."""
 
+REST_NAMES = {
+    "index_price": "index",
+    "bid_buffer": "bidBuffer",
+    "ask_buffer": "askBuffer",
+    "bid_rate": "bidRate",
+    "ask_rate": "askRate",
+    "auto_exchange_bid_buffer": "autoExchangeBidBuffer",
+    "auto_exchange_ask_buffer": "autoExchangeAskBuffer",
+    "auto_exchange_bid_rate": "autoExchangeBidRate",
+    "auto_exchange_ask_rate": "autoExchangeAskRate",
+}
+"""The same for rows of the REST interface."""
+
 EXAMPLES_KEPT = 20
-QUIET_LIMIT_S = 30.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,7 +58,8 @@ class Sent:
     symbol: str
     event_time_ms: int
     element: Mapping[str, Any]
-    """Key to text, by the exchange's own keys."""
+    """Key to text, by the exchange's own keys; those of :data:`REST_NAMES` where ``by_rest``."""
+    by_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +82,19 @@ class Verdict:
     sent: int
     records: int
     filled: int
-    """Records of origin ``rest``: no tick of the stream stands behind them."""
+    """Records of origin ``rest``: never counted as a tick of the stream, but compared with what REST answered."""
     lost: int
     duplicates: int
     altered: int
     invented: int
-    """Records of origin ``websocket`` that the exchange never sent."""
+    """Records of what the exchange never sent."""
     out_of_order: int
     wrong_key: int
     wrong_partition: int
     wrong_timestamp: int
     with_headers: int
+    read_late_max_s: float
+    """The most that a frame was read after its event time, by the connector's own clock: reading never waits."""
     late_max_s: float | None
     """The most that a record became visible after its event time; None: nobody watched."""
     missing: Mapping[str, Sequence[int]] = field(repr=False)
@@ -119,7 +128,7 @@ class Verdict:
             f"out of order {self.out_of_order}",
             f"wrong key {self.wrong_key}  wrong partition {self.wrong_partition}  "
             f"wrong timestamp {self.wrong_timestamp}  with headers {self.with_headers}",
-            f"latest record: {late} after its event time",
+            f"latest visible {late} after its event time, latest read {self.read_late_max_s:.2f} s after",
             *self.examples,
         ]
         return "\n".join(lines)
@@ -135,12 +144,15 @@ class Judge:
     def __init__(self, sent: Iterable[Sent], partitions: Sequence[int]) -> None:
         self._partitions = tuple(partitions)
         self._expected: dict[str, _Expected] = {}
+        self._answered: dict[str, _Expected] = {}
         for tick in sent:
-            self._expected.setdefault(tick.symbol, _Expected()).add(tick)
+            known = self._answered if tick.by_rest else self._expected
+            known.setdefault(tick.symbol, _Expected()).add(tick)
         self.observed: dict[str, array[int]] = {}
         """Event times found, in the order of offsets, by symbol."""
         self._newest: dict[tuple[str, int], int] = {}
         self._records = 0
+        self._read_late_max_ms = 0
         self._counts: Counter[str] = Counter()
         self._examples: list[str] = []
 
@@ -150,10 +162,13 @@ class Judge:
         event_time_ms = _milliseconds(record.value["event_time"])
         where = f"{symbol} at {event_time_ms} (partition {record.partition}, offset {record.offset})"
         self._check_frame(record, symbol, event_time_ms, where)
-        if record.value["origin"] == "rest":
-            self._counts["filled"] += 1
-        else:
-            self._check_content(record, symbol, event_time_ms, where)
+        by_rest = record.value["origin"] == "rest"
+        self._counts["filled"] += by_rest
+        known = self._answered if by_rest else self._expected
+        self._check_content(record, known.get(symbol), event_time_ms, where)
+        if not by_rest:
+            read_late_ms = _milliseconds(record.value["received_time"]) - event_time_ms
+            self._read_late_max_ms = max(self._read_late_max_ms, read_late_ms)
         newest = self._newest.get((symbol, record.partition), -1)
         if event_time_ms < newest:
             self._find("out_of_order", f"{where} stands behind {newest}")
@@ -184,6 +199,7 @@ class Judge:
             wrong_partition=self._counts["wrong_partition"],
             wrong_timestamp=self._counts["wrong_timestamp"],
             with_headers=self._counts["with_headers"],
+            read_late_max_s=self._read_late_max_ms / 1000,
             late_max_s=late_max_s,
             missing=missing,
             examples=tuple(self._examples),
@@ -200,8 +216,7 @@ class Judge:
         if record.headers:
             self._find("with_headers", where)
 
-    def _check_content(self, record: Observed, symbol: str, event_time_ms: int, where: str) -> None:
-        expected = self._expected.get(symbol)
+    def _check_content(self, record: Observed, expected: _Expected | None, event_time_ms: int, where: str) -> None:
         index = expected.index_of(event_time_ms) if expected else None
         if expected is None or index is None:
             self._find("invented", where)
@@ -221,7 +236,7 @@ class Judge:
 
 
 class _Expected:
-    """What was sent of one symbol. Where one event time was sent twice, the first stands."""
+    """What was sent of one symbol, one way. Where one event time was sent twice, the first stands."""
 
     __slots__ = ("digests", "found", "times")
 
@@ -235,7 +250,8 @@ class _Expected:
         if place < len(self.times) and self.times[place] == tick.event_time_ms:
             return
         self.times.insert(place, tick.event_time_ms)
-        self.digests.insert(place, _digest(Decimal(tick.element[wire]) for wire in WIRE_NAMES.values()))
+        names = REST_NAMES if tick.by_rest else WIRE_NAMES
+        self.digests.insert(place, _digest(Decimal(tick.element[name]) for name in names.values()))
         self.found.insert(place, 0)
 
     def index_of(self, event_time_ms: int) -> int | None:
@@ -274,96 +290,3 @@ def murmur2(data: bytes) -> int:
         value = (value ^ int.from_bytes(rest, "little")) * multiplier & mask
     value = (value ^ value >> 13) * multiplier & mask
     return value ^ value >> 15
-
-
-# Reading topics
-
-
-def read_messages(bootstrap: str, topic: str, *, committed: bool = True) -> Iterator[Message]:
-    """Every message of a topic from its beginning to its end at this time, partition after partition in order.
-
-    ``committed`` False reads what aborted transactions left as well.
-    """
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "judge",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-            "isolation.level": "read_committed" if committed else "read_uncommitted",
-        }
-    )
-    try:
-        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
-        for partition in partitions:
-            low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
-            consumer.assign([TopicPartition(topic, partition, low)])
-            yield from _read_partition(consumer, topic, partition)
-    finally:
-        consumer.close()
-
-
-def _read_partition(consumer: Consumer, topic: str, partition: int) -> Iterator[Message]:
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < QUIET_LIMIT_S:
-        batch = consumer.consume(1000, timeout=0.05)  # it waits so long for a full batch
-        if batch:
-            quiet_since = time.monotonic()
-        for message in batch:
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return
-            else:
-                raise KafkaException(error)
-    raise TimeoutError(f"nothing from {topic}/{partition} in {QUIET_LIMIT_S:g} s, not even its end")
-
-
-def read_records(bootstrap: str, registry_url: str, topic: str) -> Iterator[Observed]:
-    """Every committed record, decoded with what the registry says."""
-    deserialize = AvroDeserializer(SchemaRegistryClient({"url": registry_url, "timeout": 20}))
-    context = SerializationContext(topic, MessageField.VALUE)
-    for message in read_messages(bootstrap, topic):
-        kind, timestamp_ms = message.timestamp()
-        value = deserialize(message.value(), context)
-        assert isinstance(value, dict)
-        yield Observed(
-            partition=message.partition() or 0,
-            offset=message.offset() or 0,
-            key=message.key(),
-            timestamp_ms=timestamp_ms,
-            timestamp_is_create_time=kind == TIMESTAMP_CREATE_TIME,
-            headers=len(message.headers() or ()),
-            value=value,
-        )
-
-
-def read_events(bootstrap: str, registry_url: str, topic: str) -> list[dict[str, Any]]:
-    """The ledger: every committed event as the registry's schema decodes it, by partition and offset."""
-    return [dict(record.value) for record in read_records(bootstrap, registry_url, topic)]
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One message of the dead-letter topic."""
-
-    key: str
-    value: bytes
-    headers: Mapping[str, str]
-
-
-def read_dead_letters(bootstrap: str, topic: str) -> list[DeadLetter]:
-    return [
-        DeadLetter(
-            key=(message.key() or b"").decode(),
-            value=message.value() or b"",
-            headers=_texts(message.headers()),
-        )
-        for message in read_messages(bootstrap, topic)
-    ]
-
-
-def _texts(headers: Any) -> dict[str, str]:
-    return {name: (value or b"").decode() for name, value in headers or ()}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import confluent_kafka
 import pytest
 
-from tests.judge import WIRE_NAMES, Judge, Observed, Sent, Verdict, java_partition, murmur2
+from tests.judge import REST_NAMES, WIRE_NAMES, Judge, Observed, Sent, Verdict, java_partition, murmur2
 
 START_MS = 1_791_285_204_000
 PARTITIONS = 6
@@ -29,6 +29,7 @@ def record_of(tick: Sent, offset: int) -> Observed:
     value: dict[str, Any] = {name: Decimal(tick.element[wire]) for name, wire in WIRE_NAMES.items()}
     value |= {"symbol": tick.symbol, "origin": "websocket"}
     value["event_time"] = datetime.fromtimestamp(tick.event_time_ms / 1000, UTC)
+    value["received_time"] = value["event_time"] + timedelta(milliseconds=31)
     return Observed(
         partition=java_partition(tick.symbol.encode(), PARTITIONS),
         offset=offset,
@@ -131,7 +132,22 @@ def test_invented() -> None:
     assert judged([*records, later, stranger]).faults == {"invented": 2}
 
 
-def test_filled_by_rest_is_counted_apart() -> None:
-    filled = record_of(replace(next(sent()), event_time_ms=START_MS + 90_001), 99)
-    verdict = judged([*honest(), with_value(filled, origin="rest")])
-    assert (verdict.clean, verdict.filled, verdict.records) == (True, 1, 31)
+def test_filled_by_rest_is_held_against_what_rest_answered() -> None:
+    row = Sent("BTCUSD", START_MS + 90_001, dict.fromkeys(REST_NAMES.values(), "1.5"), by_rest=True)
+    value = {name: Decimal("1.50000000") for name in REST_NAMES}
+    filled = with_value(record_of(replace(next(sent()), event_time_ms=row.event_time_ms), 99), origin="rest", **value)
+    judge = Judge([*sent(), row], [PARTITIONS])
+    for record in (*honest(), filled):
+        judge.take(record)
+    verdict = judge.verdict()
+    assert (verdict.clean, verdict.filled, verdict.records, verdict.lost) == (True, 1, 31, 0)
+    assert judged([*honest(), filled]).faults == {"invented": 1}
+    judge.take(with_value(filled, bid_rate=Decimal(2)))
+    assert judge.verdict().faults == {"duplicates": 1, "altered": 1}
+
+
+def test_when_a_frame_was_read_is_seen() -> None:
+    records = honest()
+    assert judged(records).read_late_max_s == 0.031
+    records[9] = with_value(records[9], received_time=records[9].value["event_time"] + timedelta(seconds=7))
+    assert judged(records).read_late_max_s == 7.0

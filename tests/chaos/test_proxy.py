@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from connector.local.ports import Ports
 from connector.local.stack import LocalStack
 from tests.chaos.proxy import Api, Proxy
-from tests.judge import read_messages
+from tests.readers import read_messages
 
 pytestmark = pytest.mark.stack
 
