@@ -7,7 +7,7 @@ What a value must be, by the kind of its field:
 * Integers are JSON integers. Text, booleans and ``1.0`` are not.
 * Decimals are text, or JSON numbers by their literal text; see
   :mod:`connector.core.decimals`.
-* The key is text of 1 to 64 characters, none of them a control character.
+* The key is text of 1 to 64 characters that can be shown: no control characters.
 * The event time is in milliseconds, and within the window around the
   frame's receive time.
 * A key that stands twice in an element: the last one counts, as in
@@ -28,8 +28,6 @@ from connector.core.encode import Writer
 from connector.core.schema import FieldSpec, Kind, StreamSchema
 from connector.core.values import Reason, Tick
 
-KEY_LIMIT = 64
-"""Characters. The longest symbol the venue has is under 20."""
 LATEST_EVENT_TIME_MS = 9_999_999_999_999
 """The year 2286: what is above it is not milliseconds. Holds also where the window is off."""
 
@@ -76,7 +74,7 @@ class ElementReader:
         feed = schema.feed
         self._specs = schema.content_fields
         self._paths = paths
-        self._readers = tuple(field_reader(spec, is_key=spec.name == feed.key_field) for spec in self._specs)
+        self._readers = tuple(field_reader(spec) for spec in self._specs)
         self._writers = writers
         self._key_at = [spec.name for spec in self._specs].index(feed.key_field)
         self._time_at = [spec.name for spec in self._specs].index(feed.time_field)
@@ -88,7 +86,8 @@ class ElementReader:
         if not isinstance(element, dict):
             raise Unfit(Reason.NOT_AN_ELEMENT, f"is {_json_name(element)}, not an object")
         self._check_event_type(element)
-        values, content = [], []
+        values: list[Any] = []
+        content: list[bytes] = []
         for spec, path, read, write in zip(self._specs, self._paths, self._readers, self._writers, strict=True):
             try:
                 value = self._value(element, spec, path, read)
@@ -104,10 +103,11 @@ class ElementReader:
     def symbol(self, element: Any) -> str:
         """The element's key where it can be read, else empty."""
         try:
-            value = _at(element, self._paths[self._key_at])
-            return "" if value is _ABSENT else str(self._readers[self._key_at](value))
+            text = _read_text(_at(element, self._paths[self._key_at]))
+            self._writers[self._key_at](text)
         except Unfit:
             return ""
+        return text
 
     def event_time(self, element: Any) -> int | None:
         """The element's event time where it has the stream's event type and a time in milliseconds."""
@@ -123,10 +123,10 @@ class ElementReader:
             return
         found = element.get(self._event_type_key, _ABSENT)
         if found is _ABSENT:
-            raise Unfit(Reason.MISSING, "the event type is missing", self._event_type_key)
+            raise Unfit(Reason.MISSING, "is missing: it is the event type", self._event_type_key)
         if not isinstance(found, str) or isinstance(found, Number) or found != self._event_type:
             said = shown(found) if isinstance(found, str) else _json_name(found)
-            raise Unfit(Reason.EVENT_TYPE, f"the event type is {said}, not {self._event_type!r}", self._event_type_key)
+            raise Unfit(Reason.EVENT_TYPE, f"is {said}, not the event type {self._event_type!r}", self._event_type_key)
 
     def _value(self, element: dict[str, Any], spec: FieldSpec, path: tuple[str, ...], read: FieldReader) -> Any:
         value = _at(element, path)
@@ -149,22 +149,11 @@ def _at(element: Any, path: tuple[str, ...]) -> Any:
     return element
 
 
-def field_reader(spec: FieldSpec, *, is_key: bool = False) -> FieldReader:
+def field_reader(spec: FieldSpec) -> FieldReader:
     """The reader of one field; what it gives for an event time is not yet checked against a window."""
-    if is_key:
-        return read_key
     if spec.kind is Kind.OTHER:
         return lambda value: _native(spec.avro_type, value)
     return _READERS[spec.kind]
-
-
-def read_key(value: Any) -> str:
-    text = _read_text(value)
-    if len(text) > KEY_LIMIT:
-        raise Unfit(Reason.TYPE, f"has {len(text)} characters, more than {KEY_LIMIT}: {shown(text)}")
-    if not text.isprintable():
-        raise Unfit(Reason.TYPE, f"has characters that cannot be shown: {shown(text)}")
-    return text
 
 
 def _read_text(value: Any) -> str:

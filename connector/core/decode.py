@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from json.decoder import scanstring
 from typing import Any
 
 
@@ -173,7 +172,7 @@ def _members(text: str, start: int) -> tuple[dict[str, Any], dict[str, tuple[int
     while True:
         if not text.startswith('"', at):
             raise json.JSONDecodeError("Expecting a name in quotes", text, at)
-        name, end = scanstring(text, at + 1, True)
+        name, end = _JSON.raw_decode(text, at)
         at = _skip(text, end)
         if not text.startswith(":", at):
             raise json.JSONDecodeError("Expecting a colon", text, at)

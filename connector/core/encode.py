@@ -9,13 +9,14 @@ fast writers do not know is written by fastavro itself.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 import fastavro
 
-from connector.core.decimals import DecimalTable, Unfit, long_bytes, shown, unscaled
+from connector.core.decimals import DecimalColumn, Unfit, decimal_writer, long_bytes, shown, unscaled
 from connector.core.errors import SchemaFileError
 from connector.core.schema import FieldSpec, Kind, StreamSchema
 from connector.core.values import Origin, Reason, Tick
@@ -23,13 +24,17 @@ from connector.core.values import Origin, Reason, Tick
 Writer = Callable[[Any], bytes]
 """Takes a value of the field's Python type (a decimal as text) and gives its Avro bytes, or raises Unfit."""
 
+KEY_LIMIT = 64
+"""Characters. The longest symbol the venue has is under 20."""
+ColumnWriter = Callable[[Sequence[Any]], list[bytes]]
+
 _TABLE_LIMIT = 1024
 _TEXT_LIMIT = 64
 _MAGIC = b"\x00"
 
 
 class TextTable(dict[str, bytes]):
-    """Text to its Avro bytes; bounded as DecimalTable is, for texts that come again (symbols)."""
+    """Text to its Avro bytes; bounded in entries and in the length of each, for texts that come again (symbols)."""
 
     def __missing__(self, text: str) -> bytes:
         try:
@@ -42,6 +47,17 @@ class TextTable(dict[str, bytes]):
                 self.clear()
             self[text] = encoded
         return encoded
+
+
+class KeyTable(TextTable):
+    """The same for the record's key: what is no sane symbol is refused, once for each that is seen."""
+
+    def __missing__(self, text: str) -> bytes:
+        if len(text) > KEY_LIMIT:
+            raise Unfit(Reason.TYPE, f"has {len(text)} characters, more than {KEY_LIMIT}: {shown(text)}")
+        if not text.isprintable():
+            raise Unfit(Reason.TYPE, f"has characters that cannot be shown: {shown(text)}")
+        return super().__missing__(text)
 
 
 class LongTable(dict[int, bytes]):
@@ -70,9 +86,9 @@ _FAST_WRITERS: dict[Kind, Callable[[FieldSpec], Writer]] = {
     Kind.BOOLEAN: lambda spec: {False: b"\x00", True: b"\x01"}.__getitem__,
     Kind.INT: lambda spec: LongTable().__getitem__,
     Kind.LONG: lambda spec: LongTable().__getitem__,
-    Kind.DECIMAL: lambda spec: DecimalTable(spec.precision, spec.scale).__getitem__,
+    Kind.DECIMAL: lambda spec: decimal_writer(spec.precision, spec.scale),
 }
-"""Bound ``__getitem__``: a value seen before costs one look-up and no Python frame."""
+"""Where it is a bound ``__getitem__``, a value seen before costs one look-up and no Python frame."""
 
 
 def _nullable(writer: Writer, null_branch: int) -> Writer:
@@ -102,7 +118,24 @@ def _fastavro_writer(spec: FieldSpec, parsed: Any) -> Writer:
 
 def content_writers(schema: StreamSchema) -> tuple[Writer, ...]:
     """The writers of the fields that come from the exchange, in order; joined, they give ``Tick.content``."""
-    return tuple(field_writer(spec, schema.parsed) for spec in schema.content_fields)
+    return tuple(
+        KeyTable().__getitem__ if spec.name == schema.feed.key_field else field_writer(spec, schema.parsed)
+        for spec in schema.content_fields
+    )
+
+
+def column_writers(schema: StreamSchema, writers: tuple[Writer, ...]) -> tuple[ColumnWriter, ...]:
+    """The same for many elements at once: each takes one field of all of them."""
+    return tuple(
+        DecimalColumn(spec.precision, spec.scale)
+        if spec.kind is Kind.DECIMAL and not spec.nullable
+        else partial(_one_by_one, write)
+        for spec, write in zip(schema.content_fields, writers, strict=True)
+    )
+
+
+def _one_by_one(write: Writer, column: Sequence[Any]) -> list[bytes]:
+    return list(map(write, column))
 
 
 class RecordEncoder:
