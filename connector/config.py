@@ -66,15 +66,18 @@ class FeedOptions(Table, frozen=True):
     proxy: Annotated[str, option("Proxy for the feed, as http://host:port; empty: none.")] = ""
 
 
+_SchemaId = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
 class SchemaOptions(Table, frozen=True):
     """The Avro schema that declares the stream."""
 
     file: Annotated[str, option("Name of a schema that comes with the package, or path of a schema file.")] = (
         "asset_index"
     )
-    id: Annotated[
-        Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] | None,
-        option("Id in the registry, pinned: a start then needs no registry."),
+    id: Annotated[_SchemaId | None, option("Id of the records' schema in the registry, pinned.")] = None
+    events_id: Annotated[
+        _SchemaId | None, option("Id of the ledger's schema, pinned; with both, a start needs no registry.")
     ] = None
 
 

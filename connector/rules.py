@@ -114,5 +114,6 @@ _RULES: tuple[Callable[[Config], _Problems], ...] = (_addresses, _symbols, _topi
 def _missing(config: Config, needs: Collection[str]) -> _Problems:
     if "kafka" in needs and not config.kafka.get("bootstrap.servers"):
         yield 'kafka."bootstrap.servers": required: the brokers as host:port, parted by commas'
-    if "registry" in needs and "url" not in config.registry and config.schema.id is None:
-        yield "registry.url: required, unless schema.id pins the id"
+    pinned = config.schema.id is not None and config.schema.events_id is not None
+    if "registry" in needs and "url" not in config.registry and not pinned:
+        yield "registry.url: required, unless schema.id and schema.events_id pin the ids"

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from connector.core.backoff import Backoff
 from connector.core.errors import ConfigurationError, ConnectorError, FatalError, RetryableError
-from connector.core.happenings import Tell, Waiting
 from connector.core.secrets import without_userinfo
 
 if TYPE_CHECKING:
@@ -77,8 +75,23 @@ class Registry:
 
     def lookup(self, subject: str, schema_text: str) -> int:
         """The id of a schema that is registered under *subject*."""
+        found = self.find(subject, schema_text)
+        if found is None:
+            raise ConfigurationError(
+                f"registry {self.address}: schema of subject {subject}: not registered; "
+                "run: binance-kafka-source schema register"
+            )
+        return found
+
+    def find(self, subject: str, schema_text: str) -> int | None:
+        """The id of a schema under *subject*; ``None`` where it is not registered there."""
         with self._asking(f"schema of subject {subject}"):
-            found = self._client.lookup_schema(subject, self._avro(schema_text))
+            try:
+                found = self._client.lookup_schema(subject, self._avro(schema_text))
+            except self._refusal as refusal:
+                if refusal.error_code in _NOT_REGISTERED:
+                    return None
+                raise
             return int(found.schema_id)  # type: ignore[arg-type]  # an answer without an id is met by _asking
 
     def latest(self, subject: str) -> Registered | None:
@@ -158,8 +171,6 @@ _BY_STATUS: Mapping[int, tuple[type[ConnectorError], str]] = {
 
 
 def _translated(where: str, refusal: SchemaRegistryError) -> ConnectorError:
-    if refusal.error_code in _NOT_REGISTERED:
-        return ConfigurationError(f"{where}: not registered; run: binance-kafka-source schema register")
     status = refusal.http_status_code
     said = f": {refusal.error_message}" if refusal.error_code not in {None, refusal.UNKNOWN} else ""
     if status >= 500:
@@ -174,24 +185,3 @@ def _is_untrusted(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-_Answer = TypeVar("_Answer")
-
-
-def wait_for(
-    what: str, ask: Callable[[], _Answer], *, tell: Tell, stopped: Callable[[float], bool], backoff: Backoff
-) -> _Answer | None:
-    """What *ask* answers, asked again for as long as it raises :class:`RetryableError`.
-
-    Between two attempts it tells :class:`Waiting` and calls ``stopped(seconds)`` (a ``threading.Event().wait``):
-    true ends it, with ``None``. Any other error comes through.
-    """
-    while True:
-        try:
-            return ask()
-        except RetryableError as error:
-            delay_s = backoff.failed()
-            tell(Waiting(what, str(error), delay_s))
-        if stopped(delay_s):
-            return None

@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
-from connector.core.backoff import Backoff
 from connector.core.errors import ConfigurationError, ConnectorError, FatalError, RetryableError
-from connector.core.happenings import Happening, Waiting
-from connector.edges.registry import Registered, Registry, subject_of, wait_for
+from connector.edges.registry import Registered, Registry, subject_of
 
 SCHEMA = '{"type":"record","name":"R","fields":[]}'
 
@@ -110,7 +108,6 @@ def test_every_answer_has_its_error(status: int, body: object, error: type[Conne
     assert type(caught.value) is error
     assert other.url in str(caught.value)
     assert "t-value" in str(caught.value)
-    assert caught.value.__cause__ is not None
     assert len(other.asked) == 1, "whoever waits decides about another attempt"
 
 
@@ -198,48 +195,3 @@ def test_credentials_are_not_repeated() -> None:
 
 def test_subjects_are_named_after_topics() -> None:
     assert subject_of("binance.usdm.asset-index") == "binance.usdm.asset-index-value"
-
-
-class Asked:
-    """Fails as often as told, then answers."""
-
-    def __init__(self, failures: int) -> None:
-        self.failures = failures
-
-    def __call__(self) -> int:
-        if self.failures == 0:
-            return 7
-        self.failures -= 1
-        raise RetryableError("not yet")
-
-
-def backoff() -> Backoff:
-    return Backoff(first_s=1.0, cap_s=4.0, reset_after_s=60.0, random=lambda: 1.0)
-
-
-def test_waiting_is_told_and_grows_to_a_cap() -> None:
-    told: list[Happening] = []
-    waited: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waited.append(seconds)
-        return False
-
-    assert wait_for("the registry", Asked(4), tell=told.append, stopped=wait, backoff=backoff()) == 7
-    assert waited == [1.0, 2.0, 4.0, 4.0]
-    assert told[0] == Waiting("the registry", "not yet", 1.0)
-
-
-def test_waiting_ends_when_asked_to_stop() -> None:
-    told: list[Happening] = []
-    stopped = wait_for("the registry", Asked(9), tell=told.append, stopped=lambda _: True, backoff=backoff())
-    assert stopped is None
-    assert len(told) == 1
-
-
-def test_waiting_does_not_hide_other_errors() -> None:
-    def ask() -> int:
-        raise ConfigurationError("wrong")
-
-    with pytest.raises(ConfigurationError, match="wrong"):
-        wait_for("the registry", ask, tell=lambda _: None, stopped=lambda _: False, backoff=backoff())

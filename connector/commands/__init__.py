@@ -1,0 +1,1 @@
+"""One module a command. What a command needs is imported when it runs: each start pays for its own only."""

@@ -1,0 +1,48 @@
+"""What every command takes: where its options come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, TypeVar
+
+import click
+
+from connector.config import KAFKA_AND_REGISTRY, Loaded, load_config
+from connector.sources import CONFIG_VARIABLE
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """``--config`` and ``--set`` as given."""
+
+    file: Path | None
+    overrides: tuple[str, ...]
+
+    def load(self, *more: str, needs: Collection[str] = KAFKA_AND_REGISTRY) -> Loaded:
+        """The options; *more* are overrides that options of the command itself stand for."""
+        return load_config(self.file, os.environ, (*self.overrides, *more), needs=needs)
+
+
+def with_sources(command: Callable[Concatenate[Sources, ...], _Result]) -> Callable[..., _Result]:
+    """Give *command* the options ``--config`` and ``--set``; it receives them as :class:`Sources`."""
+
+    @click.option(
+        "--config",
+        "config_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar=CONFIG_VARIABLE,
+        show_envvar=True,
+        help="TOML file of options.",
+    )
+    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One option; may be repeated.")
+    @wraps(command)
+    def with_both(config_file: Path | None, overrides: tuple[str, ...], **others: Any) -> _Result:
+        return command(Sources(config_file, overrides), **others)
+
+    return with_both
