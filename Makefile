@@ -1,0 +1,67 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PYTHONUTF8 := 1
+
+.PHONY: help
+help: ## What there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+.PHONY: setup
+setup: $(READY) ## The development environment, in .venv
+
+.PHONY: demo
+demo: $(READY) ## Broker, registry, exchange, connector and a live table; SECONDS=20 ends it, FEED=wss://… takes the real exchange
+	@$(BIN)/python -m connector demo $(if $(filter command line environment,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(FEED),--feed $(FEED)) $(if $(SYMBOLS),--symbols $(SYMBOLS))
+
+.PHONY: test
+test: $(READY) ## Everything that must pass, on a real broker and registry
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(READY) ## Lint, format, strict types, import arrows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY) ## Put the source in its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: check
+check: lint test ## What CI runs
+
+MINUTES ?= 10
+.PHONY: soak
+soak: $(READY) ## MINUTES of 5 Hz × 60 symbols, judged against what the exchange sent
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+.PHONY: chaos
+chaos: $(READY) ## The long chaos run; writes docs/chaos-report.md
+	$(BIN)/python -m tests.chaos.run
+
+.PHONY: docs
+docs: $(READY) ## The generated reference pages
+	$(BIN)/python -m connector docs
+
+.PHONY: lock
+lock: ## Resolve the development set anew
+	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --all-extras --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## Remove the environment and what tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

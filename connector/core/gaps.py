@@ -1,0 +1,147 @@
+"""What is missing: periods without a tick, for the whole stream and for single symbols.
+
+A *period* is ``event_time // cadence``. A period in which no symbol had a
+tick is missing for the stream; one in which others had is missing for the
+symbol alone. Both follow from the :class:`~connector.core.admit.History`,
+that is, from the topic, so a gap is found again after any crash until the
+tick that ended it stands in the topic, and never after.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+
+from connector.core import witness
+from connector.core.admit import History
+from connector.core.events import EVERY_SYMBOL, EventKind, FeedEvent
+from connector.core.values import Reject
+from connector.core.witness import Span
+
+VANISHED_AFTER_MS = 60_000
+"""A symbol without a tick for so long, while others have them, is gone rather than late."""
+
+UNKNOWN = "unknown"
+REJECTED = "rejected"
+
+Witness = Callable[[int, int], tuple[Span, ...]]
+"""Tells what the feed was doing from one time to another (milliseconds), as the journal has it."""
+
+_REASONS = {
+    witness.NOT_RUNNING: "not running",
+    witness.DOWN: "feed down",
+    witness.SILENT: "feed silent",
+    witness.FROZEN: "feed frozen",
+    witness.JOURNAL_BOUND: "journal bound",
+}
+_CONNECTED = "feed silent"
+"""The feed counted as advancing, and nothing came: it was connected and silent, too shortly to be called so."""
+
+
+class GapFinder:
+    """Compares each new tick with the history *before* it joins."""
+
+    def __init__(self, history: History, looked: Witness) -> None:
+        self._history = history
+        self._looked = looked
+        self._vanished: set[str] = set()
+        self._rejects: deque[tuple[int, str]] = deque(maxlen=4096)
+        self.history_loaded()
+
+    def history_loaded(self) -> None:
+        """Take up a history that was read from the topic: what had vanished there has been told."""
+        self._vanished = set(self._unseen(self._history.newest_ms))
+
+    def rejected(self, reject: Reject, received_ms: int) -> None:
+        """Remember a reject: it explains a gap."""
+        self._rejects.append((received_ms, reject.symbol))
+
+    def before_period(self, event_time_ms: int) -> Iterator[FeedEvent]:
+        """Events due before the first tick of a new period joins: a gap of the whole stream."""
+        periods = self._history.periods
+        if not periods:
+            yield FeedEvent(EventKind.STARTED_WITHOUT_HISTORY, EVERY_SYMBOL, event_time_ms)
+            return
+        first, last = periods[-1] + 1, event_time_ms // self._history.cadence_ms - 1
+        if last >= first:
+            yield self._gap(EVERY_SYMBOL, first, last, event_time_ms)
+
+    def before_tick(
+        self, symbol: str, newest_ms: int, event_time_ms: int, frame_time_ms: int
+    ) -> Iterator[FeedEvent]:
+        """Events due before a tick joins whose symbol skipped periods that others had.
+
+        A tick ahead of its own frame (``frame_time_ms``) mutes its symbol
+        until the feed has caught up: all that it skips is missing.
+        """
+        cadence = self._history.cadence_ms
+        first, last = newest_ms // cadence + 1, event_time_ms // cadence - 1
+        if event_time_ms // cadence > frame_time_ms // cadence:
+            yield self._gap(symbol, first, last, event_time_ms, REJECTED)
+            return
+        if symbol in self._vanished:
+            self._vanished.discard(symbol)
+            yield FeedEvent(EventKind.SYMBOL_RETURNED, symbol, event_time_ms)
+            return
+        for first, last in runs(self._history.present(first, last)):
+            yield self._gap(symbol, first, last, event_time_ms)
+
+    def after_period(self, event_time_ms: int) -> Iterator[FeedEvent]:
+        """Events due when a new period has begun: symbols that have gone."""
+        for symbol in self._unseen(event_time_ms):
+            if symbol not in self._vanished:
+                self._vanished.add(symbol)
+                yield FeedEvent(EventKind.SYMBOL_VANISHED, symbol, event_time_ms)
+
+    def _unseen(self, now_ms: int) -> Iterator[str]:
+        history = self._history
+        for symbol, known in history.symbols.items():
+            if now_ms - known.newest <= VANISHED_AFTER_MS:
+                continue
+            advanced = len(history.periods) - bisect_right(history.periods, known.newest // history.cadence_ms)
+            if advanced * history.cadence_ms >= VANISHED_AFTER_MS:
+                yield symbol
+
+    def _gap(self, about: str, first: int, last: int, event_time_ms: int, reason: str = "") -> FeedEvent:
+        cadence = self._history.cadence_ms
+        first_ms, last_ms = first * cadence, last * cadence
+        return FeedEvent(
+            EventKind.GAP,
+            about,
+            event_time_ms,
+            first_missing=first_ms,
+            last_missing=last_ms,
+            periods=last - first + 1,
+            reason=reason or self._reason(about, first_ms, last_ms + cadence),
+        )
+
+    def _reason(self, about: str, from_ms: int, to_ms: int) -> str:
+        spans = self._looked(from_ms, to_ms) if about == EVERY_SYMBOL else ()
+        shares: Counter[str] = Counter()
+        for span in spans:
+            shares[span.state] += span.to_ms - span.from_ms
+        for state, _ in shares.most_common():
+            if state in _REASONS:
+                return _REASONS[state]
+        slack_ms = self._history.cadence_ms + 1000
+        for received_ms, symbol in self._rejects:
+            if from_ms - slack_ms <= received_ms <= to_ms + slack_ms and (
+                about == EVERY_SYMBOL or symbol in ("", about)
+            ):
+                return REJECTED
+        return _CONNECTED if witness.ADVANCING in shares else UNKNOWN
+
+
+def runs(periods: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(first, last) of each stretch of consecutive numbers, from rising ones."""
+    first = last = None
+    for period in periods:
+        if last is not None and first is not None and period != last + 1:
+            yield first, last
+            first = period
+        elif first is None:
+            first = period
+        last = period
+    if first is not None and last is not None:
+        yield first, last

@@ -1,0 +1,194 @@
+"""From frames to what one transaction writes. Pure: the same frames over the same history give the same batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connector.core.admit import Admission, History, content_hash
+from connector.core.encode import RecordEncoder
+from connector.core.events import EventKind, FeedEvent
+from connector.core.gaps import GapFinder, Witness
+from connector.core.happenings import FieldUnknown, Happening, Rejected
+from connector.core.normalize import Normalizer
+from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick
+
+REPEAT_WITHIN_NS = 60 * 10**9
+"""The same refused bytes within this time are counted and not written again: a sibling socket brought them too."""
+
+
+class Record(NamedTuple):
+    """A tick as produced: key, record timestamp, value."""
+
+    symbol: str
+    event_time_ms: int
+    value: bytes
+
+
+class DeadLetter(NamedTuple):
+    reject: Reject
+    frame: Frame
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the frames of one transaction came to."""
+
+    records: list[Record] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    events: list[FeedEvent] = field(default_factory=list)
+    told: list[Happening] = field(default_factory=list)
+    frames: int = 0
+    duplicates: int = 0
+    oldest_received_ns: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not (self.records or self.letters or self.events)
+
+
+class Passage(NamedTuple):
+    """What must stand in the topic before a frame may leave the journal: symbols by event time."""
+
+    newest_ms: int
+    marks: tuple[tuple[int, frozenset[str]], ...]
+
+    def passed(self, newest_by_symbol: dict[str, int]) -> bool:
+        """Whether the topic holds every symbol at its event time or later."""
+        for event_time_ms, symbols in self.marks:
+            for symbol in symbols:
+                if newest_by_symbol.get(symbol, -1) < event_time_ms:
+                    return False
+        return True
+
+
+def common_event_time(ticks: tuple[Tick, ...]) -> int:
+    """The event time that most ticks of a frame carry: the exchange sends one, a single other is a fault of its."""
+    first = ticks[0].event_time_ms
+    if all(tick.event_time_ms == first for tick in ticks):
+        return first
+    return Counter(tick.event_time_ms for tick in ticks).most_common(1)[0][0]
+
+
+class Pipeline:
+    """Normalize, admit, encode. The history must hold what the topic holds; admitted ticks join it at once."""
+
+    def __init__(self, normalizer: Normalizer, encoder: RecordEncoder, history: History, witness: Witness) -> None:
+        self._normalizer = normalizer
+        self._encoder = encoder
+        self._history = history
+        self._gaps = GapFinder(history, witness)
+        self._refused: dict[int, int] = {}
+        self._unknown_fields: set[str] = set()
+        self._symbol_sets: dict[frozenset[str], frozenset[str]] = {}
+
+    def history_loaded(self) -> None:
+        """The history was read anew, or rolled back: nothing of what was told in a lost transaction is taken as told."""
+        self._refused.clear()
+        self._gaps.history_loaded()
+
+    def passage(self, frame: Frame) -> Passage:
+        """What the frame waits for, without admitting it: a replica that does not write."""
+        return self._passage(self._normalizer.normalize(frame), frame)
+
+    def add(self, frame: Frame, batch: Batch) -> Passage:
+        """Put what a frame comes to into the batch."""
+        normalized = self._normalizer.normalize(frame)
+        if not batch.frames:
+            batch.oldest_received_ns = frame.received_at_ns
+        batch.frames += 1
+        for reject in normalized.rejects:
+            self._reject(reject, frame, batch)
+        for name in normalized.unknown_fields - self._unknown_fields:
+            self._unknown_fields.add(name)
+            batch.told.append(FieldUnknown(name))
+            batch.events.append(FeedEvent(EventKind.FIELD_UNKNOWN, name, frame.received_at_ns // 1_000_000))
+        if normalized.ticks:
+            self._admit(normalized, frame, batch)
+        return self._passage(normalized, frame)
+
+    def _admit(self, normalized: Normalized, frame: Frame, batch: Batch) -> None:
+        history, symbols, cadence = self._history, self._history.symbols, self._history.cadence_ms
+        encode, records = self._encoder.encode, batch.records
+        received_ms, origin = frame.received_at_ns // 1_000_000, frame.origin
+        from_rest = origin is Origin.REST
+        first_period = len(history.periods) <= 1
+        frame_time_ms = common_event_time(normalized.ticks)
+        if begun := self._begins_period(frame_time_ms):
+            batch.events.extend(self._gaps.before_period(frame_time_ms))
+            history.add_period(frame_time_ms)
+        for tick in normalized.ticks:
+            symbol, event_time_ms, content, _ = tick
+            known = symbols.get(symbol)
+            hashed = content_hash(content)
+            if known is not None:
+                newest = known.newest
+                if from_rest and event_time_ms // cadence <= newest // cadence:
+                    batch.duplicates += 1
+                    continue
+                if event_time_ms <= newest:
+                    self._refuse(known.admission(event_time_ms, hashed), tick, normalized, frame, batch)
+                    continue
+            if known is None:
+                if not first_period:
+                    batch.events.append(FeedEvent(EventKind.SYMBOL_APPEARED, symbol, event_time_ms))
+            elif event_time_ms // cadence - newest // cadence > 1:
+                batch.events.extend(self._gaps.before_tick(symbol, newest, event_time_ms, frame_time_ms))
+            (known or history.symbol(symbol)).append(event_time_ms, hashed)
+            records.append(Record(symbol, event_time_ms, encode(tick, received_ms, origin)))
+        if begun:
+            batch.events.extend(self._gaps.after_period(frame_time_ms))
+
+    def _begins_period(self, event_time_ms: int) -> bool:
+        periods = self._history.periods
+        return not periods or event_time_ms // self._history.cadence_ms > periods[-1]
+
+    def _refuse(self, admission: Admission, tick: Tick, normalized: Normalized, frame: Frame, batch: Batch) -> None:
+        if admission is Admission.DUPLICATE:
+            batch.duplicates += 1
+            return
+        if admission is Admission.CONFLICT:
+            reason, detail = Reason.CONFLICT, "the topic holds this symbol and event time with other content"
+        else:
+            newest = self._history.symbols[tick.symbol].newest
+            reason, detail = Reason.LATE, f"{newest - tick.event_time_ms} ms older than the symbol's newest in the topic"
+        data = self._normalizer.element(frame, tick.index)
+        reject = Reject(reason, "", f"{detail} (event time {tick.event_time_ms})", data, tick.symbol, normalized.stream)
+        self._reject(reject, frame, batch)
+
+    def _reject(self, reject: Reject, frame: Frame, batch: Batch) -> None:
+        self._gaps.rejected(reject, frame.received_at_ns // 1_000_000)
+        key = hash((reject.reason, reject.data))
+        last_ns = self._refused.get(key)
+        repeated = last_ns is not None and frame.received_at_ns - last_ns < REPEAT_WITHIN_NS
+        if not repeated:
+            if len(self._refused) >= 4096:
+                self._forget_refused(frame.received_at_ns)
+            self._refused[key] = frame.received_at_ns
+            batch.letters.append(DeadLetter(reject, frame))
+        batch.told.append(Rejected(reject, repeated))
+
+    def _forget_refused(self, now_ns: int) -> None:
+        kept = {key: at for key, at in self._refused.items() if now_ns - at < REPEAT_WITHIN_NS}
+        self._refused = kept if len(kept) < 4096 else {}
+
+    def _passage(self, normalized: Normalized, frame: Frame) -> Passage:
+        ticks = normalized.ticks
+        if not ticks:
+            return Passage(-1, ())
+        cadence = self._history.cadence_ms
+        by_time: dict[int, set[str]] = {}
+        for tick in ticks:
+            # A row from REST gives way to a tick of the same period, whose event time may be a little less.
+            event_time_ms = tick.event_time_ms
+            mark = event_time_ms - event_time_ms % cadence if frame.origin is Origin.REST else event_time_ms
+            by_time.setdefault(mark, set()).add(tick.symbol)
+        return Passage(max(by_time), tuple((mark, self._shared(symbols)) for mark, symbols in by_time.items()))
+
+    def _shared(self, symbols: set[str]) -> frozenset[str]:
+        """One object for equal sets: thousands of waiting frames name the same symbols."""
+        if len(self._symbol_sets) > 1024:
+            self._symbol_sets.clear()
+        frozen = frozenset(symbols)
+        return self._symbol_sets.setdefault(frozen, frozen)

@@ -1,0 +1,210 @@
+"""Following the topic: what it holds under ``read_committed``, whoever wrote it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from connector.core.admit import CONTENT_UNKNOWN, History, content_hash
+from connector.core.errors import RetryableError
+from connector.core.happenings import Tell
+from connector.edges.kafka import (
+    LIBRDKAFKA_LOG,
+    Complaints,
+    Properties,
+    admin_properties,
+    consumer_properties,
+    translated,
+)
+
+ASK_TIMEOUT_S = 5.0
+POLL_RECORDS = 2000
+
+ContentOf = Callable[[bytes], bytes | None]
+"""The comparable part of a record's value; ``None`` where it was written under another schema."""
+
+
+class Follower:
+    """Reads keys, timestamps and content hashes of all partitions into a history.
+
+    ``passed`` has the newest event time by symbol that the topic was seen to
+    hold. One thread only. Every method that asks the broker raises
+    :class:`RetryableError` where it does not answer in time and
+    :class:`ConfigurationError` where it refuses.
+    """
+
+    def __init__(self, properties: Properties, topic: str, history: History, content_of: ContentOf, tell: Tell) -> None:
+        self._properties = properties
+        self._topic = topic
+        self._history = history
+        self._content_of = content_of
+        self._complaints = Complaints("follower", tell)
+        self._consumer: Consumer | None = None
+        self._positions: dict[int, int] = {}
+        self.passed: dict[str, int] = {}
+        self.newest_ms = -1
+        self.records = 0
+        self.partitions = 0
+
+    def open(self, partitions: int, oldest_needed_ms: int | None, window_ms: int) -> None:
+        """Start where the history must start, and read to the topic's present end.
+
+        That is ``window_ms`` before the topic's newest tick or before
+        ``oldest_needed_ms``, whichever is older.
+        """
+        self.close()
+        self.partitions = partitions
+        self._history.clear()
+        self.passed.clear()
+        self.newest_ms = -1
+        newest_ms = self._newest_timestamp()
+        self._consumer = Consumer(
+            consumer_properties(self._properties), logger=LIBRDKAFKA_LOG, error_cb=self._complaints
+        )
+        ends = self.end_offsets()
+        starts = ends
+        if newest_ms >= 0:
+            # A record's timestamp is its event time, so time finds the offset.
+            start_ms = max(0, min(newest_ms, oldest_needed_ms if oldest_needed_ms is not None else newest_ms) - window_ms)
+            wanted = [TopicPartition(self._topic, partition, start_ms) for partition in ends]
+            try:
+                found = self._consumer.offsets_for_times(wanted, timeout=ASK_TIMEOUT_S)
+            except KafkaException as error:
+                self.close()
+                raise translated(error, f"finding where to start in {self._topic}") from error
+            starts = {each.partition: each.offset if each.offset >= 0 else ends[each.partition] for each in found}
+        self._positions = dict(starts)
+        self._consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()])
+        self.read_committed(timeout_s=60.0)
+
+    @property
+    def is_open(self) -> bool:
+        return self._consumer is not None
+
+    def poll(self, timeout_s: float) -> bool:
+        """Take all that has come; wait for it so long at most. True where another process than this one wrote some:
+        ticks that this process wrote are in the history already, and no tick is written twice by one process.
+        """
+        foreign = False
+        while messages := self._open_consumer().consume(POLL_RECORDS, timeout=timeout_s):
+            foreign = self._take(messages) or foreign
+            if len(messages) < POLL_RECORDS:
+                break
+        return foreign
+
+    def _open_consumer(self) -> Consumer:
+        if self._consumer is None:
+            raise RuntimeError("open() first")
+        return self._consumer
+
+    def _take(self, messages: list[Message]) -> bool:
+        foreign = False
+        passed, symbols = self.passed, self._history.symbols
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._met(error, message)
+                continue
+            key = message.key()
+            if key is None:
+                continue
+            symbol = key.decode("utf-8", "replace")
+            event_time_ms = message.timestamp()[1]
+            if event_time_ms > passed.get(symbol, -1):
+                passed[symbol] = event_time_ms
+                if event_time_ms > self.newest_ms:
+                    self.newest_ms = event_time_ms
+            else:
+                foreign = True
+            known = symbols.get(symbol)
+            if known is None or event_time_ms > known.newest:
+                foreign = True
+                value = message.value()
+                content = self._content_of(value) if value is not None else None
+                self._history.add(
+                    symbol, event_time_ms, content_hash(content) if content is not None else CONTENT_UNKNOWN
+                )
+            self._positions[message.partition()] = message.offset() + 1
+            self.records += 1
+        return foreign
+
+    def _met(self, error: KafkaError, message: Message) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            # Commit markers take offsets and yield no message: only this tells that they were read.
+            self._positions[message.partition()] = message.offset()
+        elif error.fatal():
+            self.close()
+            raise translated(error, f"following {self._topic}")
+
+    def read_committed(self, timeout_s: float) -> None:
+        """Read what is committed by now: an open transaction is waited for by whoever has the lock alone."""
+        deadline = time.monotonic() + timeout_s
+        consumer = self._open_consumer()
+        for partition in range(self.partitions):
+            try:
+                _, end = consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, partition), timeout=ASK_TIMEOUT_S, cached=False
+                )
+            except KafkaException as error:
+                self.close()
+                raise translated(error, f"asking for the end of {self._topic}") from error
+            while self._positions.get(partition, 0) < end and time.monotonic() < deadline:
+                self.poll(0.1)
+
+    def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
+        """Read until every partition is at its end offset."""
+        deadline = time.monotonic() + timeout_s
+        while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
+            if time.monotonic() > deadline:
+                behind = {p: (self._positions.get(p, 0), end) for p, end in ends.items()}
+                raise RetryableError(
+                    f"reading {self._topic} to its end takes longer than {timeout_s:.0f} s (position, end by "
+                    f"partition: {behind}); an open transaction of another transactional.id would explain it"
+                )
+            self.poll(0.1)
+
+    def end_offsets(self) -> dict[int, int]:
+        """High watermarks, of uncommitted records too. A new client each time: after a broker froze or
+        restarted, one with stale metadata can fail for good."""
+        ends = {}
+        watcher = Consumer(consumer_properties(self._properties, committed_only=False), logger=LIBRDKAFKA_LOG)
+        try:
+            for partition in range(self.partitions):
+                try:
+                    _, end = watcher.get_watermark_offsets(
+                        TopicPartition(self._topic, partition), timeout=ASK_TIMEOUT_S, cached=False
+                    )
+                except KafkaException as error:
+                    raise translated(error, f"asking for the end of {self._topic}") from error
+                ends[partition] = end
+        finally:
+            watcher.close()
+        return ends
+
+    def partition_count(self) -> int:
+        """As the broker says now."""
+        try:
+            topics = self._open_consumer().list_topics(self._topic, timeout=ASK_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise translated(error, f"asking for the partitions of {self._topic}") from error
+        return len(topics[self._topic].partitions)
+
+    def _newest_timestamp(self) -> int:
+        """The newest event time in the topic, -1 where it is empty."""
+        admin = AdminClient(admin_properties(self._properties), logger=LIBRDKAFKA_LOG)
+        wanted = {TopicPartition(self._topic, p): OffsetSpec.max_timestamp() for p in range(self.partitions)}
+        newest = -1
+        try:
+            for future in admin.list_offsets(wanted, request_timeout=ASK_TIMEOUT_S).values():
+                newest = max(newest, future.result().timestamp)
+        except KafkaException as error:
+            raise translated(error, f"asking for the newest record of {self._topic}") from error
+        return newest
+
+    def close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None

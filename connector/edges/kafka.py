@@ -1,0 +1,127 @@
+"""What every Kafka client of this process shares: properties, partitions, and how its errors are read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, murmur2
+
+from connector.core.errors import ConfigurationError, ConnectorError, RetryableError
+from connector.core.happenings import KafkaComplained, Tell
+
+LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
+
+Properties = Mapping[str, Any]
+
+_SHARED: Properties = {
+    "socket.keepalive.enable": True,
+    "reconnect.backoff.max.ms": 1000,
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+
+_PRODUCER: Properties = {
+    **_SHARED,
+    "enable.idempotence": True,
+    "acks": "all",
+    "allow.auto.create.topics": False,
+    "queue.buffering.max.kbytes": 65_536,
+    "queue.buffering.max.messages": 200_000,
+    "delivery.report.only.error": True,
+}
+
+_CONSUMER: Properties = {
+    **_SHARED,
+    "enable.auto.commit": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "earliest",
+    "allow.auto.create.topics": False,
+    "queued.max.messages.kbytes": 4096,
+    "fetch.error.backoff.ms": 100,
+}
+
+_PRODUCER_ONLY = frozenset(
+    {
+        "transactional.id",
+        "transaction.timeout.ms",
+        "delivery.timeout.ms",
+        "compression.codec",
+        "compression.type",
+        "compression.level",
+        "retries",
+        "message.send.max.retries",
+        "max.in.flight",
+        "max.in.flight.requests.per.connection",
+    }
+)
+_PRODUCER_ONLY_PREFIXES = ("queue.buffering.", "linger.", "batch.", "message.timeout", "sticky.", "request.timeout")
+_CONSUMER_ONLY_PREFIXES = ("fetch.", "queued.", "session.", "heartbeat.", "group.", "max.poll.", "check.crcs")
+
+
+def producer_properties(given: Properties) -> dict[str, Any]:
+    """For a producer, without a ``transactional.id``: who writes in transactions says so itself."""
+    kept = {k: v for k, v in given.items() if not k.startswith(_CONSUMER_ONLY_PREFIXES) and k != "transactional.id"}
+    if "transaction.timeout.ms" in kept:
+        del kept["transaction.timeout.ms"]
+    return {**_PRODUCER, **kept}
+
+
+def consumer_properties(given: Properties, *, committed_only: bool = True) -> dict[str, Any]:
+    """For a consumer that is assigned its partitions: it joins no group and commits nothing."""
+    kept = {
+        k: v for k, v in given.items() if k not in _PRODUCER_ONLY and not k.startswith(_PRODUCER_ONLY_PREFIXES)
+    }
+    isolation = "read_committed" if committed_only else "read_uncommitted"
+    return {**_CONSUMER, "group.id": "binance-kafka-source-unused", **kept, "isolation.level": isolation}
+
+
+def admin_properties(given: Properties) -> dict[str, Any]:
+    kept = consumer_properties(given)
+    return {k: v for k, v in kept.items() if k in given or k in _SHARED}
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Java's default partition of a key: murmur2, as Kafka Streams, ksqlDB and Flink expect it."""
+    return int(murmur2(key, partitions))
+
+
+_DENIED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+_AUTHENTICATION = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+
+
+def translated(error: KafkaError | KafkaException, doing: str) -> ConnectorError:
+    """Our error for one of librdkafka's, where something was asked of the broker."""
+    kafka_error = error.args[0] if isinstance(error, KafkaException) else error
+    if kafka_error.code() in _AUTHENTICATION:
+        return ConfigurationError(
+            f"{doing}: the broker does not accept these credentials ({kafka_error.str()}); "
+            "see kafka.sasl.username, kafka.sasl.password and kafka.sasl.mechanism"
+        )
+    if kafka_error.code() in _DENIED:
+        return ConfigurationError(f"{doing}: the broker denies it to this principal ({kafka_error.str()})")
+    if kafka_error.code() == KafkaError._INVALID_ARG:
+        return ConfigurationError(f"{doing}: {kafka_error.str()}; see the [kafka] table")
+    return RetryableError(f"{doing}: {kafka_error.str()} ({kafka_error.name()})")
+
+
+class Complaints:
+    """librdkafka's error callback: tells, and keeps a refusal of credentials for whoever waits for the broker."""
+
+    def __init__(self, client: str, tell: Tell) -> None:
+        self._client = client
+        self._tell = tell
+        self.refused: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() in _AUTHENTICATION:
+            self.refused = error
+        self._tell(KafkaComplained(self._client, error.name(), error.str()))
+

@@ -1,0 +1,122 @@
+"""Ledger entries that are told at once and at least once: sockets, takeovers, a gap that opens.
+
+They do not wait for a transaction, and a replica that does not write tells
+them too. Gaps themselves are not told here: they stand in the transaction of
+the tick that ended them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+
+from connector.core.events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
+from connector.core.happenings import (
+    FeedChanged,
+    Happening,
+    PartitionsGrown,
+    SocketClosed,
+    SocketOpened,
+    Tell,
+    TookOver,
+)
+from connector.core.witness import ADVANCING
+from connector.edges.kafka import LIBRDKAFKA_LOG, Complaints, Properties, producer_properties, translated
+
+EXPIRES_AFTER_MS = 300_000
+MOST_WAITING = 10_000
+
+
+class Ledger:
+    """Turns happenings into entries and produces them without waiting. ``tell`` may be called from any thread.
+
+    Until :meth:`open` the entries wait in memory, a bounded number of them.
+    """
+
+    def __init__(self, properties: Properties, topic: str, replica: str, writes: Callable[[], bool], tell: Tell) -> None:
+        self._properties = properties
+        self._topic = topic
+        self._replica = replica
+        self._writes = writes
+        self._tell = tell
+        self._producer: Producer | None = None
+        self._encoder: EventEncoder | None = None
+        self._early: list[FeedEvent] = []
+
+    def open(self, encoder: EventEncoder) -> None:
+        """Raises :class:`ConfigurationError` for properties that librdkafka refuses."""
+        if self._producer is not None:
+            return
+        try:
+            self._producer = Producer(
+                {
+                    **producer_properties(self._properties),
+                    "message.timeout.ms": EXPIRES_AFTER_MS,
+                    "queue.buffering.max.messages": MOST_WAITING,
+                },
+                logger=LIBRDKAFKA_LOG,
+                error_cb=Complaints("ledger", self._tell),
+            )
+        except KafkaException as error:
+            raise translated(error, "opening the ledger's producer") from error
+        self._encoder = encoder
+        early, self._early = self._early, []
+        for event in early:
+            self._produce(event)
+
+    def tell(self, happening: Happening) -> None:
+        make = _ENTRIES.get(type(happening))
+        if make is None:
+            return
+        event = make(happening, time.time_ns() // 1_000_000)
+        if event is None or (event.kind is EventKind.GAP_OPENED and not self._writes()):
+            return
+        if self._producer is None:
+            if len(self._early) < MOST_WAITING:
+                self._early.append(event)
+            return
+        self._produce(event)
+
+    def _produce(self, event: FeedEvent) -> None:
+        if self._producer is None or self._encoder is None:
+            raise RuntimeError("open() first")
+        value = self._encoder.encode(event, self._replica)
+        try:
+            self._producer.produce(self._topic, value, event.about.encode(), timestamp=event.time)
+        except BufferError:
+            # The broker has been away for thousands of entries: the log and the metrics have them.
+            return
+        self._producer.poll(0)
+
+    def close(self, timeout_s: float) -> None:
+        if self._producer is not None:
+            self._producer.flush(timeout_s)
+
+
+def _feed_changed(happening: FeedChanged, now_ms: int) -> FeedEvent | None:
+    if happening.state == ADVANCING:
+        return None
+    return FeedEvent(
+        EventKind.GAP_OPENED, EVERY_SYMBOL, now_ms, reason=f"feed {happening.state}", detail=happening.detail
+    )
+
+
+_ENTRIES: dict[type[Happening], Callable[[Any, int], FeedEvent | None]] = {
+    SocketOpened: lambda h, now: FeedEvent(EventKind.SOCKET_OPENED, h.connection, now, detail=h.url),
+    SocketClosed: lambda h, now: FeedEvent(
+        EventKind.SOCKET_CLOSED, h.connection, now, reason=h.reason, detail=h.detail
+    ),
+    TookOver: lambda h, now: FeedEvent(
+        EventKind.TAKEOVER,
+        EVERY_SYMBOL,
+        now,
+        detail=f"topic idle {h.topic_idle_s:.1f} s, {h.frames_beyond} frames beyond it, took {h.duration_s:.1f} s",
+    ),
+    PartitionsGrown: lambda h, now: FeedEvent(
+        EventKind.PARTITIONS_GROWN, h.topic, now, detail=f"from {h.before} to {h.after}"
+    ),
+    FeedChanged: _feed_changed,
+}

@@ -1,0 +1,489 @@
+"""The sink: one thread that follows the topic, takes it over when its writer is gone, and writes.
+
+Whatever goes wrong with writing has one remedy: stop being the writer, follow
+the topic, and let the takeover rule decide. Taking over always means: take
+the lock, read the topic to its end, and write what the journal holds beyond.
+Being fenced, a commit whose outcome is not known, a broker that restarts and
+a first start are the same path.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from random import random
+
+from connector.core.admit import History
+from connector.core.encode import RecordEncoder
+from connector.core.errors import RetryableError
+from connector.core.events import EventEncoder, EventKind, FeedEvent
+from connector.core.happenings import (
+    Committed,
+    Followed,
+    GapFound,
+    PartitionsGrown,
+    Rejected,
+    RoleChanged,
+    StartedWithoutHistory,
+    SymbolChanged,
+    Tell,
+    TookOver,
+    TransactionFailed,
+    Waiting,
+)
+from connector.core.normalize import Normalizer
+from connector.core.pipeline import Batch, DeadLetter, Passage, Pipeline
+from connector.core.takeover import TakeoverRule
+from connector.core.values import Frame, Reason
+from connector.edges.follower import Follower
+from connector.edges.journal import Entry, Journal
+from connector.edges.kafka import Properties, partition_of
+from connector.edges.writer import Outgoing, PlainWriter, TransactionalWriter, WriteFailed, Writer, headers_of
+
+DEAD_LETTER_MAX_BYTES = 64 * 1024
+PARTITIONS_CHECKED_EVERY_S = 10.0
+HISTORY_TRIMMED_EVERY_S = 10.0
+RETRY_AFTER_S = 1.0
+FRAMES_A_STEP = 512
+BYTES_A_STEP = 4 * 1024 * 1024
+WAITING_FRAMES = 4096
+"""Frames whose passage a replica keeps in mind; the rest wait in the journal."""
+
+_SYMBOL_KINDS = frozenset({EventKind.SYMBOL_APPEARED, EventKind.SYMBOL_VANISHED, EventKind.SYMBOL_RETURNED})
+
+
+class Role(StrEnum):
+    STARTING = "starting"
+    FOLLOWER = "follower"
+    WRITER = "writer"
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """What of the configuration the sink needs. Times in seconds, sizes as named."""
+
+    kafka: Properties
+    topic: str
+    dead_letter_topic: str
+    events_topic: str
+    latest_topic: str | None
+    transactional_id: str | None
+    """``None``: at least once, for clusters without transactions."""
+    replica: str
+    takeover_after_s: float
+    max_records: int
+    history_window_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the registry and the broker said at the start."""
+
+    partitions: int
+    schema_id: int
+    event_schema_id: int
+    event_schema_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """Fit to be read from any thread."""
+
+    role: Role
+    newest_event_time_ms: int
+    """What the topic holds, as read back; -1: nothing."""
+    written_through: int
+    """Journal sequence up to which every frame is in the topic, a duplicate, or refused."""
+    waiting: str
+    """What is being waited for; empty in normal running."""
+
+
+class Guards:
+    """What keeps the promises, made replaceable so that a test can show that each one matters."""
+
+    def open_writer(self, options: SinkOptions, tell: Tell) -> Writer:
+        """The fence."""
+        if options.transactional_id is None:
+            return PlainWriter(options.kafka, tell)
+        return TransactionalWriter(options.kafka, options.transactional_id, tell)
+
+    def read_to_end(self, follower: Follower, timeout_s: float) -> None:
+        """The high-water mark: what anybody wrote before the lock was taken."""
+        follower.read_to(follower.end_offsets(), timeout_s)
+
+
+class Sink:
+    """See the module. Methods may be called from any thread.
+
+    ``prepare`` is called on the sink's thread, again after each
+    :class:`RetryableError`; any other exception ends the thread and stands in
+    :attr:`failure`. ``feed_advancing`` tells whether this replica's own feed does.
+    """
+
+    def __init__(
+        self,
+        options: SinkOptions,
+        *,
+        normalizer: Normalizer,
+        cadence_ms: int,
+        make_encoder: Callable[[int], RecordEncoder],
+        journal: Journal,
+        prepare: Callable[[], Prepared],
+        feed_advancing: Callable[[], bool],
+        tell: Tell,
+        guards: Guards | None = None,
+    ) -> None:
+        self._options = options
+        self._normalizer = normalizer
+        self._make_encoder = make_encoder
+        self._journal = journal
+        self._prepare = prepare
+        self._feed_advancing = feed_advancing
+        self._tell = tell
+        self._guards = guards or Guards()
+        self._history = History(cadence_ms)
+        self._rule = TakeoverRule(options.takeover_after_s)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
+        self._role = Role.STARTING
+        self._waiting_for = ""
+        self._writer: Writer | None = None
+        self._writer_since = 0.0
+        self._cursor = 0
+        self._waiting: deque[tuple[int, Passage]] = deque()
+        self._keys: dict[str, tuple[bytes, int]] = {}
+        self._watched_at = 0.0
+        self._partitions_at = 0.0
+        self._trimmed_at = 0.0
+        self._answer_s = 0.0
+        self._chance = random()
+        self.failure: BaseException | None = None
+        self.ended = threading.Event()
+        # Made by _start, on the sink's thread.
+        self._partitions: int
+        self._follower: Follower
+        self._pipeline: Pipeline
+        self._events: EventEncoder
+
+    # For everybody
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Go on until everything accepted is in the topic, then end; :meth:`join` bounds it."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread ended in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def state(self) -> SinkState:
+        newest_ms = self._follower.newest_ms if hasattr(self, "_follower") else -1
+        return SinkState(self._role, newest_ms, self._cursor, self._waiting_for)
+
+    def symbols(self) -> dict[str, int]:
+        """Newest event time by symbol, as the topic was seen to hold it."""
+        return dict(self._follower.passed) if hasattr(self, "_follower") else {}
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            if self._started():
+                while not self._finished():
+                    self._step()
+        except BaseException as error:  # noqa: BLE001 - handed to the runner, which ends the process with it
+            self.failure = error
+        finally:
+            if self._writer is not None:
+                self._writer.close()
+            self.ended.set()
+
+    def _started(self) -> bool:
+        """Wait for registry and broker; False where the process was stopped before they came."""
+        delay_s = RETRY_AFTER_S
+        while not self._stop.is_set():
+            try:
+                self._start()
+            except RetryableError as error:
+                self._waiting_for = str(error)
+                self._tell(Waiting("start", str(error), delay_s))
+                self._stop.wait(delay_s)
+                delay_s = min(delay_s * 2, 10.0)
+            else:
+                self._waiting_for = ""
+                return True
+        return False
+
+    def _start(self) -> None:
+        prepared = self._prepare()
+        encoder = self._make_encoder(prepared.schema_id)
+        self._events = EventEncoder(prepared.event_schema_text, prepared.event_schema_id)
+        self._pipeline = Pipeline(self._normalizer, encoder, self._history, self._journal.witness)
+        self._follower = Follower(
+            self._options.kafka, self._options.topic, self._history, encoder.content_of, self._tell
+        )
+        self._partitions = prepared.partitions
+        self._open_follower(prepared.partitions)
+        topic_age_s = time.time() - self._follower.newest_ms / 1000
+        self._rule.started(topic_age_s)
+        self._become(Role.FOLLOWER, "started")
+
+    def _open_follower(self, partitions: int) -> None:
+        oldest = self._journal.read(0, max_frames=1, max_bytes=1)
+        oldest_ms = self._oldest_needed(oldest[0].frame) if oldest else None
+        self._follower.open(partitions, oldest_ms, self._options.history_window_ms)
+        self._keys.clear()
+        self._pipeline.history_loaded()
+        self._go_back()
+
+    def _oldest_needed(self, frame: Frame) -> int:
+        passage = self._pipeline.passage(frame)
+        return min((mark for mark, _ in passage.marks), default=frame.received_at_ns // 1_000_000)
+
+    def _finished(self) -> bool:
+        if not self._stop.is_set():
+            return False
+        return self.delivered()
+
+    def delivered(self) -> bool:
+        """Whether the topic was seen to hold all that was accepted."""
+        return self._cursor >= self._journal.newest_seq and not any(passage.marks for _, passage in self._waiting)
+
+    def _step(self) -> None:
+        try:
+            self._follow()
+            if self._writer is not None:
+                self._write(self._writer)
+            else:
+                self._wait_in_line()
+            self._look_after()
+        except RetryableError as error:
+            # While the broker does not answer, nobody can advance the topic: its writer is owed the whole time again.
+            self._rule.advanced()
+            self._waiting_for = str(error)
+            self._tell(Waiting("broker", str(error), RETRY_AFTER_S))
+            time.sleep(RETRY_AFTER_S)
+
+    def _follow(self) -> None:
+        """Read back what the topic holds, and trim the journal by it."""
+        if not self._follower.is_open:
+            self._open_follower(self._partitions)
+        before = self._follower.records
+        foreign = self._follower.poll(0.0 if self._writer is not None else 0.1)
+        now = time.monotonic()
+        if self._follower.records > before:
+            self._rule.advanced()
+            self._tell(Followed(self._follower.records - before, self._follower.newest_ms))
+        else:
+            self._rule.watched(now - self._watched_at)
+        self._watched_at = now
+        if foreign and self._writer is not None:
+            self._drop_writer("another replica writes")
+        self._trim()
+
+    def _trim(self) -> None:
+        passed, through = self._follower.passed, 0
+        waiting = self._waiting
+        while waiting and (not waiting[0][1].marks or waiting[0][1].passed(passed)):
+            if not waiting[0][1].marks and self._follows_unpassed():
+                break
+            through = waiting.popleft()[0]
+        if through:
+            self._journal.trim(through)
+
+    def _follows_unpassed(self) -> bool:
+        """Whether nothing but frames without a tick waits, in a replica that does not write: the writer has them
+        too, and writes their rejects with its next tick."""
+        return self._writer is None and all(not passage.marks for _, passage in self._waiting)
+
+    # As follower
+
+    def _wait_in_line(self) -> None:
+        for entry in self._next_entries():
+            self._waiting.append((entry.seq, self._pipeline.passage(entry.frame)))
+            self._cursor = entry.seq
+        self._trim()
+        feed_advancing = self._feed_advancing()
+        beyond = any(passage.marks for _, passage in self._waiting)
+        if not (beyond or not feed_advancing):
+            self._rule.advanced()
+            return
+        if self._rule.due(answer_s=self._answer_s, feed_advancing=feed_advancing, chance=self._chance):
+            if self._writer_at_work():
+                self._rule.advanced()
+            elif self._rule.due(answer_s=self._answer_s, feed_advancing=feed_advancing, chance=self._chance):
+                self._take_over()
+
+    def _next_entries(self) -> list[Entry]:
+        room = WAITING_FRAMES - len(self._waiting)
+        if room <= 0:
+            return []
+        return self._journal.read(self._cursor, max_frames=min(room, FRAMES_A_STEP), max_bytes=BYTES_A_STEP)
+
+    def _writer_at_work(self) -> bool:
+        """Whether records arrive in the topic that are not committed yet; and how long the broker takes to answer."""
+        started = time.monotonic()
+        before = self._follower.end_offsets()
+        self._answer_s = (time.monotonic() - started) / max(1, len(before))
+        if self._follower.poll(0.2):
+            return True
+        return self._follower.end_offsets() != before
+
+    def _take_over(self) -> None:
+        started = time.monotonic()
+        idle_s = self._rule.idle_s
+        self._rule.took_over()
+        self._chance = random()
+        writer = self._guards.open_writer(self._options, self._tell)
+        try:
+            self._guards.read_to_end(self._follower, 30.0)
+        except RetryableError:
+            writer.close()
+            raise
+        self._history.roll_back(self._follower.passed)
+        self._pipeline.history_loaded()
+        self._trim()
+        beyond = len(self._waiting)
+        self._go_back()
+        self._writer = writer
+        self._writer_since = time.monotonic()
+        self._waiting_for = ""
+        self._tell(TookOver(idle_s, self._writer_since - started, beyond))
+        self._become(Role.WRITER, "took over")
+
+    def _go_back(self) -> None:
+        """To the oldest frame that the topic has not passed."""
+        self._waiting.clear()
+        self._cursor = self._journal.trimmed_through
+
+    # As writer
+
+    def _write(self, writer: Writer) -> None:
+        if not self._journal.wait(self._cursor, 0.05):
+            return
+        batch = Batch()
+        passages: list[tuple[int, Passage]] = []
+        for entry in self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
+            passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
+            if len(batch.records) >= self._options.max_records:
+                break
+        if not passages:
+            return
+        started = time.monotonic()
+        try:
+            if not batch.empty:
+                writer.write(self._outgoing(batch))
+        except WriteFailed as error:
+            self._tell(TransactionFailed(str(error), error.fenced))
+            self._drop_writer("fenced" if error.fenced else "a transaction failed")
+            return
+        self._cursor = passages[-1][0]
+        self._waiting.extend(passages)
+        self._written(batch, time.monotonic() - started)
+
+    def _written(self, batch: Batch, duration_s: float) -> None:
+        reasons = [letter.reject.reason for letter in batch.letters]
+        for happening in batch.told:
+            self._tell(happening)
+        for event in batch.events:
+            self._tell_event(event)
+        self._tell(
+            Committed(
+                frames=batch.frames,
+                records=len(batch.records),
+                letters=len(batch.letters),
+                events=len(batch.events),
+                duplicates=batch.duplicates,
+                late=reasons.count(Reason.LATE),
+                conflicts=reasons.count(Reason.CONFLICT),
+                duration_s=duration_s,
+                oldest_received_ns=batch.oldest_received_ns,
+                committed_at_ns=time.time_ns(),
+            )
+        )
+
+    def _tell_event(self, event: FeedEvent) -> None:
+        if event.kind is EventKind.GAP:
+            self._tell(
+                GapFound(event.about, event.first_missing or 0, event.last_missing or 0, event.periods, event.reason)
+            )
+        elif event.kind in _SYMBOL_KINDS:
+            self._tell(SymbolChanged(event.kind.value, event.about))
+        elif event.kind is EventKind.STARTED_WITHOUT_HISTORY:
+            self._tell(StartedWithoutHistory())
+
+    def _outgoing(self, batch: Batch) -> Iterator[Outgoing]:
+        topic, latest, keys = self._options.topic, self._options.latest_topic, self._keys
+        for symbol, event_time_ms, value in batch.records:
+            known = keys.get(symbol)
+            if known is None:
+                key = symbol.encode()
+                known = keys[symbol] = (key, partition_of(key, self._follower.partitions))
+            yield Outgoing(topic, known[1], known[0], value, event_time_ms, None)
+            if latest is not None:
+                yield Outgoing(latest, known[1], known[0], value, event_time_ms, None)
+        for letter in batch.letters:
+            yield self._dead_letter(letter)
+        for event in batch.events:
+            value = self._events.encode(event, self._options.replica)
+            yield Outgoing(self._options.events_topic, -1, event.about.encode(), value, event.time, None)
+
+    def _dead_letter(self, letter: DeadLetter) -> Outgoing:
+        reject, frame = letter
+        cut = len(reject.data) > DEAD_LETTER_MAX_BYTES
+        headers = headers_of(
+            reason=reject.reason.value,
+            field=reject.field,
+            detail=reject.detail,
+            stream=reject.stream,
+            connection=frame.connection,
+            received_time=str(frame.received_at_ns // 1_000_000),
+            **({"cut_from_bytes": str(len(reject.data))} if cut else {}),
+        )
+        key = reject.symbol.encode("utf-8", "replace") if reject.symbol else None
+        data = reject.data[:DEAD_LETTER_MAX_BYTES]
+        return Outgoing(self._options.dead_letter_topic, -1, key, data, frame.received_at_ns // 1_000_000, headers)
+
+    def _drop_writer(self, reason: str) -> None:
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        self._history.roll_back(self._follower.passed)
+        self._pipeline.history_loaded()
+        self._go_back()
+        self._become(Role.FOLLOWER, reason)
+
+    # Both
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        if self._writer is not None:
+            self._rule.written(now - self._writer_since)
+        if now - self._trimmed_at > HISTORY_TRIMMED_EVERY_S:
+            self._trimmed_at = now
+            oldest_ms = min((mark for _, p in self._waiting for mark, _ in p.marks), default=self._history.newest_ms)
+            self._history.keep_from(min(oldest_ms, self._history.newest_ms) - self._options.history_window_ms)
+        if now - self._partitions_at > PARTITIONS_CHECKED_EVERY_S:
+            self._partitions_at = now
+            self._check_partitions()
+
+    def _check_partitions(self) -> None:
+        before, after = self._follower.partitions, self._follower.partition_count()
+        if after <= before:
+            return
+        self._tell(PartitionsGrown(self._options.topic, before, after))
+        self._drop_writer("the topic has more partitions")
+        self._partitions = after
+        self._follower.close()
+
+    def _become(self, role: Role, reason: str) -> None:
+        self._role = role
+        self._tell(RoleChanged(role.value, reason))

@@ -1,0 +1,223 @@
+"""Start, stop and the order of both. The way of a tick starts in ``edges/feed.py`` and ends in ``edges/sink.py``.
+
+Everything that receives starts before anything that asks the registry or the
+broker, so that what comes meanwhile is in the journal. Everything that
+receives stops first, so that what was accepted can be delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from connector.config import Config
+from connector.core.encode import RecordEncoder
+from connector.core.errors import ConfigurationError
+from connector.core.events import EventEncoder
+from connector.core.happenings import Happening, Started, Stopped
+from connector.core.normalize import Normalizer
+from connector.core.schema import StreamSchema
+from connector.core.values import Frame
+from connector.core.witness import ADVANCING
+from connector.edges.feed import Feed
+from connector.edges.feed_options import FeedOptions
+from connector.edges.http import HttpServer
+from connector.edges.journal import Journal
+from connector.edges.ledger import Ledger
+from connector.edges.registry import Registry, subject_of
+from connector.edges.rest import RestFill
+from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
+from connector.edges.sink import Prepared, Role, Sink, SinkOptions
+from connector.edges.telemetry import Telemetry
+from connector.edges.topics import ensure_topics, wanted_topics
+
+EXIT_CLEAN = 0
+EXIT_UNDELIVERED = 3
+HEARTBEAT_S = 1.0
+LEDGER_CLOSE_S = 2.0
+
+Source = Callable[["Connector", asyncio.Event], Awaitable[None]]
+"""Brings frames to :meth:`Connector.accept` until the event is set or there are no more."""
+
+
+def run(config: Config) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Raises what the sink raised."""
+    return Connector(config).run(live)
+
+
+class Connector:
+    """One process, one stream: its parts, built from the configuration, and their order of start and stop."""
+
+    def __init__(self, config: Config, *, historical: bool = False) -> None:
+        """``historical``: frames of any age are taken (a replay)."""
+        self.config = config
+        self.schema = load_schema(config.schema.file)
+        self.replica = str(config.kafka.get("client.id", socket.gethostname()))
+        self.telemetry = Telemetry(log_format=config.log.format, log_level=config.log.level)
+        window = (None, None) if historical else _window_ms(config)
+        self.normalizer = Normalizer(self.schema, ahead_ms=window[0], behind_ms=window[1])
+        self.journal = Journal(
+            Path(config.journal.path),
+            max_bytes=config.journal.max_bytes,
+            max_age_s=config.journal.max_age,
+            at_bound=config.journal.at_bound,
+            tell=self.tell,
+        )
+        self.ledger = Ledger(
+            config.kafka, config.events_topic, self.replica, writes=self.is_writer, tell=self.telemetry.tell
+        )
+        self.sink = Sink(
+            sink_options(config, self.replica),
+            normalizer=self.normalizer,
+            cadence_ms=self.schema.feed.cadence_ms,
+            make_encoder=lambda schema_id: RecordEncoder(self.schema, schema_id),
+            journal=self.journal,
+            prepare=self._prepare,
+            feed_advancing=lambda: historical or self.feed_is_advancing(),
+            tell=self.tell,
+        )
+        self.feed: Feed | None = None
+
+    def tell(self, happening: Happening) -> None:
+        """To the log, the metrics and the ledger."""
+        self.telemetry.tell(happening)
+        self.ledger.tell(happening)
+
+    def accept(self, frame: Frame) -> None:
+        """Take a frame: it is in the journal before anything else sees it."""
+        self.journal.put(frame)
+
+    def is_writer(self) -> bool:
+        return self.sink.state().role is Role.WRITER
+
+    def feed_is_advancing(self) -> bool:
+        return self.feed is not None and self.feed.state().state == ADVANCING
+
+    def run(self, source: Source) -> int:
+        """Take frames from *source* until it ends or a signal comes, deliver them, and return the exit code."""
+        self.journal.open()
+        http = HttpServer(self.config.http.host, self.config.http.port, self.telemetry, self.status)
+        try:
+            http.start()
+            self.tell(Started(version("binance-kafka-source"), self.replica, self.config.topic.name))
+            self.sink.start()
+            reason = asyncio.run(self._receive(source))
+            return self._stop(reason)
+        finally:
+            http.stop()
+            self.journal.close(2.0)
+
+    async def _receive(self, source: Source) -> str:
+        """Until the source ends, a signal comes, or the sink fails: which of them."""
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+        tasks = {
+            asyncio.create_task(source(self, asked)): "the source ended",
+            asyncio.create_task(asked.wait()): "asked to stop",
+            asyncio.create_task(self._sink_ended()): "the sink ended",
+        }
+        heartbeat = asyncio.create_task(self._heartbeat())
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*pending, heartbeat):
+            task.cancel()
+        await asyncio.gather(*pending, heartbeat, return_exceptions=True)
+        for task in done:
+            task.result()
+        return ", ".join(tasks[task] for task in done)
+
+    async def _sink_ended(self) -> None:
+        while not self.sink.ended.is_set():
+            await asyncio.sleep(0.1)
+
+    async def _heartbeat(self) -> None:
+        """The journal's witness: this process lives, and its feed is in that state."""
+        while True:
+            now_ms = time.time_ns() // 1_000_000
+            if self.feed is not None:
+                self.journal.note(self.feed.state().state, now_ms)
+            self.telemetry.observe(self.status())
+            await asyncio.sleep(HEARTBEAT_S)
+
+    def _stop(self, reason: str) -> int:
+        deadline = time.monotonic() + self.config.shutdown.timeout
+        self.sink.stop()
+        self.sink.join(max(0.0, deadline - time.monotonic()))
+        self.ledger.close(min(LEDGER_CLOSE_S, max(0.1, deadline - time.monotonic())))
+        if self.sink.failure is not None:
+            raise self.sink.failure
+        undelivered = 0 if self.sink.delivered() else max(1, self.journal.frames)
+        exit_code = EXIT_UNDELIVERED if undelivered else EXIT_CLEAN
+        self.tell(Stopped(exit_code, undelivered, reason))
+        return exit_code
+
+    def _prepare(self) -> Prepared:
+        """Ids from the registry, or pinned; topics made or checked. On the sink's thread."""
+        config = self.config
+        event_text = read_schema_file(find_schema_file("feed_event"))
+        schema_id, event_schema_id = schema_ids(config, self.schema, event_text)
+        counts = ensure_topics(config.kafka, topics_of(config), create=config.topic.create, tell=self.tell)
+        self.ledger.open(EventEncoder(event_text, event_schema_id))
+        return Prepared(counts[config.topic.name], schema_id, event_schema_id, event_text)
+
+
+async def live(connector: Connector, asked: asyncio.Event) -> None:
+    """The source of ``run``: sockets, and REST where they are silent."""
+    options = feed_options(connector.config)
+    feed = Feed(
+        options, connector.schema, connector.normalizer, deliver=connector.accept, tell=connector.tell
+    )
+    connector.feed = feed
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(feed.run())
+        if options.rest_fill and connector.schema.feed.rest is not None:
+            fill = RestFill(
+                options,
+                connector.schema,
+                deliver=connector.accept,
+                tell=connector.tell,
+                should_fill=lambda: connector.is_writer() and not connector.feed_is_advancing(),
+            )
+            tasks.create_task(fill.run())
+
+
+def feed_options(config: Config) -> FeedOptions:
+    """``[feed]`` as the feed takes it: the same names."""
+    given = config.feed
+    return FeedOptions(**{name: getattr(given, name) for name in given.__struct_fields__})
+
+
+def sink_options(config: Config, replica: str) -> SinkOptions:
+    return SinkOptions(
+        kafka=config.kafka,
+        topic=config.topic.name,
+        dead_letter_topic=config.dead_letter_topic,
+        events_topic=config.events_topic,
+        latest_topic=config.latest_topic,
+        transactional_id=config.transactional_id if config.delivery == "exactly-once" else None,
+        replica=replica,
+        takeover_after_s=config.takeover.after,
+        max_records=config.transaction.max_records,
+        history_window_ms=round(config.feed.event_time_behind * 1000),
+    )
+
+
+def schema_ids(config: Config, schema: StreamSchema, event_text: str) -> tuple[int, int]:
+    """Of the records and of the ledger's entries. With both pinned no registry is asked."""
+    if config.schema.id is not None and config.schema.events_id is not None:
+        return config.schema.id, config.schema.events_id
+    registry = Registry(config.registry)
+    try:
+        found = registry.lookup(subject_of(config.topic.name), schema.text) if config.schema.id is None else 0
+        return (
+            config.schema.id or found,
+            config.schema.events_id or registry.lookup(subject_of(config.events_topic), event_text),
+        )
+    finally:
+        registry.close()

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.core.admit import CONTENT_UNKNOWN, Admission, History, content_hash
+
+CADENCE_MS = 1000
+
+
+def history(*ticks: tuple[str, int, int]) -> History:
+    made = History(CADENCE_MS)
+    for symbol, event_time_ms, content in ticks:
+        made.add(symbol, event_time_ms, content)
+    return made
+
+
+def admission(of: History, symbol: str, event_time_ms: int, content: int) -> Admission:
+    known = of.symbols.get(symbol)
+    return Admission.NEW if known is None else known.admission(event_time_ms, content)
+
+
+def test_the_four_outcomes() -> None:
+    topic = history(("BTCUSD", 1000, 11), ("BTCUSD", 3000, 33))
+    assert admission(topic, "ETHUSD", 1000, 1) is Admission.NEW
+    assert admission(topic, "BTCUSD", 4000, 44) is Admission.NEW
+    assert admission(topic, "BTCUSD", 3000, 33) is Admission.DUPLICATE
+    assert admission(topic, "BTCUSD", 1000, 11) is Admission.DUPLICATE
+    assert admission(topic, "BTCUSD", 3000, 34) is Admission.CONFLICT
+    assert admission(topic, "BTCUSD", 2000, 22) is Admission.LATE
+
+
+def test_content_that_cannot_be_compared_is_no_conflict() -> None:
+    topic = history(("BTCUSD", 1000, CONTENT_UNKNOWN))
+    assert admission(topic, "BTCUSD", 1000, 11) is Admission.DUPLICATE
+
+
+def test_forgetting_keeps_the_high_water_mark_and_its_content() -> None:
+    topic = history(("BTCUSD", 1000, 11), ("BTCUSD", 2000, 22), ("ETHUSD", 1000, 1))
+    topic.keep_from(5000)
+    assert admission(topic, "BTCUSD", 2000, 22) is Admission.DUPLICATE
+    assert admission(topic, "BTCUSD", 2000, 23) is Admission.CONFLICT
+    assert admission(topic, "BTCUSD", 1000, 11) is Admission.LATE
+    assert admission(topic, "ETHUSD", 1000, 1) is Admission.DUPLICATE
+
+
+def test_rolling_back_to_what_the_topic_holds() -> None:
+    topic = history(("BTCUSD", 1000, 11), ("BTCUSD", 2000, 22), ("ETHUSD", 2000, 1), ("BTCUSD", 3000, 33))
+    topic.roll_back({"BTCUSD": 1000})
+    assert admission(topic, "BTCUSD", 2000, 22) is Admission.NEW
+    assert admission(topic, "BTCUSD", 1000, 11) is Admission.DUPLICATE
+    assert admission(topic, "ETHUSD", 2000, 1) is Admission.NEW
+    assert list(topic.periods) == [1]
+    assert topic.newest_ms == 1000
+
+
+def test_periods_are_those_of_any_symbol_in_order() -> None:
+    topic = history(("A", 1000, 1), ("A", 5000, 1), ("B", 3000, 1), ("B", 3999, 1), ("C", 500, 1))
+    assert list(topic.periods) == [0, 1, 3, 5]
+    assert list(topic.present(1, 4)) == [1, 3]
+
+
+def test_a_hash_is_never_the_mark_of_unknown_content() -> None:
+    assert content_hash(b"") != CONTENT_UNKNOWN
+
+
+@given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 30), st.integers(1, 2)), max_size=60))
+def test_whatever_comes_a_symbol_only_rises_and_nothing_is_admitted_twice(
+    offered: list[tuple[str, int, int]],
+) -> None:
+    topic = History(CADENCE_MS)
+    written: dict[str, list[int]] = {"A": [], "B": []}
+    content_of: dict[tuple[str, int], int] = {}
+    for symbol, event_time_ms, content in offered:
+        outcome = admission(topic, symbol, event_time_ms, content)
+        known = content_of.get((symbol, event_time_ms))
+        if outcome is Admission.NEW:
+            topic.add(symbol, event_time_ms, content)
+            written[symbol].append(event_time_ms)
+            content_of[symbol, event_time_ms] = content
+        elif outcome is Admission.DUPLICATE:
+            assert known == content
+        elif outcome is Admission.CONFLICT:
+            assert known not in (None, content)
+        else:
+            assert known is None
+            assert event_time_ms < max(written[symbol])
+    for times in written.values():
+        assert times == sorted(set(times))

@@ -1,0 +1,257 @@
+"""What a transaction would write, for frames over a history. The issue's table of inputs, row by row, past the normalizer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import fastavro
+import pytest
+
+from connector.core.admit import History
+from connector.core.encode import RecordEncoder
+from connector.core.events import EVERY_SYMBOL, EventKind, FeedEvent
+from connector.core.normalize import Normalizer
+from connector.core.pipeline import Batch, Passage, Pipeline
+from connector.core.values import Frame, Origin, Reason
+from connector.core.witness import ADVANCING, DOWN, Span
+from connector.edges.schema_files import load_schema
+
+SCHEMA = load_schema("asset_index")
+START_MS = 1_791_285_204_000
+SECOND = 1000
+
+
+class Case:
+    """A pipeline over an empty history, fed with frames in the exchange's shape."""
+
+    def __init__(self, state: str = ADVANCING) -> None:
+        self.history = History(SCHEMA.feed.cadence_ms)
+        normalizer = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000)
+        self.pipeline = Pipeline(
+            normalizer, RecordEncoder(SCHEMA, 1), self.history, lambda start, end: (Span(start, end, state),)
+        )
+
+    def add(self, *elements: dict[str, Any], at_ms: int | None = None, origin: Origin = Origin.WEBSOCKET) -> Batch:
+        return self.add_bytes(json.dumps(list(elements)).encode(), at_ms=at_ms or elements[0]["E"], origin=origin)
+
+    def add_bytes(self, data: bytes, *, at_ms: int, origin: Origin = Origin.WEBSOCKET) -> Batch:
+        batch = Batch()
+        self.pipeline.add(frame(data, at_ms, origin), batch)
+        return batch
+
+
+def frame(data: bytes, at_ms: int, origin: Origin = Origin.WEBSOCKET) -> Frame:
+    return Frame(data, at_ms * 1_000_000, "ws-1", "!assetIndex@arr", origin)
+
+
+def element(symbol: str, second: float, price: str = "1.50000000", **changes: Any) -> dict[str, Any]:
+    made = {"e": "assetIndexUpdate", "E": START_MS + round(second * SECOND), "s": symbol, "i": price}
+    made |= dict.fromkeys(("b", "a", "q", "g"), "0.05000000") | dict.fromkeys(("B", "A", "Q", "G"), price)
+    return made | changes
+
+
+def decoded(value: bytes) -> dict[str, Any]:
+    import io
+
+    read = fastavro.schemaless_reader(io.BytesIO(value[5:]), SCHEMA.parsed)
+    assert isinstance(read, dict)
+    return read
+
+
+def kinds(batch: Batch) -> list[tuple[EventKind, str]]:
+    return [(event.kind, event.about) for event in batch.events]
+
+
+def only_gap(batch: Batch) -> FeedEvent:
+    (gap,) = (event for event in batch.events if event.kind is EventKind.GAP)
+    return gap
+
+
+def test_elements_become_records_with_receive_time_and_origin() -> None:
+    batch = Case().add(element("BTCUSD", 0, "86156.14485640"), element("USDTUSD", 0), at_ms=START_MS + 57)
+    assert [(record.symbol, record.event_time_ms) for record in batch.records] == [
+        ("BTCUSD", START_MS),
+        ("USDTUSD", START_MS),
+    ]
+    read = decoded(batch.records[0].value)
+    assert str(read["index_price"]) == "86156.14485640"
+    assert read["received_time"].timestamp() * 1000 == START_MS + 57
+    assert read["origin"] == "websocket"
+
+
+def test_the_first_tick_of_all_says_that_there_is_no_history_and_no_more() -> None:
+    case = Case()
+    assert kinds(case.add(element("BTCUSD", 0), element("ETHUSD", 0))) == [
+        (EventKind.STARTED_WITHOUT_HISTORY, EVERY_SYMBOL)
+    ]
+    assert kinds(case.add(element("BTCUSD", 1), element("ETHUSD", 1))) == []
+
+
+def test_the_same_again_is_a_duplicate_in_or_across_frames() -> None:
+    case = Case()
+    batch = case.add(element("BTCUSD", 0), element("BTCUSD", 0))
+    assert (len(batch.records), batch.duplicates) == (1, 1)
+    batch = case.add(element("BTCUSD", 0))
+    assert batch.empty
+    assert batch.duplicates == 1
+
+
+def test_other_content_at_the_same_time_is_a_conflict_and_the_first_stays() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0, "1.00000000"))
+    batch = case.add(element("ETHUSD", 0), element("BTCUSD", 0, "2.00000000"))
+    assert [record.symbol for record in batch.records] == ["ETHUSD"]
+    (letter,) = batch.letters
+    assert letter.reject.reason is Reason.CONFLICT
+    assert letter.reject.symbol == "BTCUSD"
+    assert json.loads(letter.reject.data) == element("BTCUSD", 0, "2.00000000")
+
+
+def test_older_than_the_newest_and_not_seen_is_late() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0))
+    case.add(element("BTCUSD", 5))
+    batch = case.add(element("BTCUSD", 3), at_ms=START_MS + 5500)
+    assert batch.records == []
+    assert batch.letters[0].reject.reason is Reason.LATE
+
+
+def test_a_reject_leaves_its_neighbours_and_its_bytes_again_are_only_counted() -> None:
+    case = Case()
+    bad = element("ETHUSD", 0, i="NaN")
+    batch = case.add(element("BTCUSD", 0), bad, element("USDTUSD", 0))
+    assert [record.symbol for record in batch.records] == ["BTCUSD", "USDTUSD"]
+    assert [letter.reject.reason for letter in batch.letters] == [Reason.NOT_A_DECIMAL]
+    assert case.add(bad, at_ms=START_MS + 59_000).letters == []
+    assert len(case.add(bad, at_ms=START_MS + 61_000).letters) == 1
+
+
+def test_bytes_that_are_no_json_are_one_letter() -> None:
+    batch = Case().add_bytes(b"\xff{", at_ms=START_MS)
+    (letter,) = batch.letters
+    assert (letter.reject.reason, letter.reject.data) == (Reason.NOT_JSON, b"\xff{")
+
+
+def test_an_unknown_field_is_told_once() -> None:
+    case = Case()
+    assert (EventKind.FIELD_UNKNOWN, "z") in kinds(case.add(element("BTCUSD", 0, z=1)))
+    assert kinds(case.add(element("BTCUSD", 1, z=1))) == []
+
+
+@pytest.mark.parametrize(("state", "reason"), [(DOWN, "feed down"), (ADVANCING, "feed silent")])
+def test_periods_that_nobody_had_are_one_gap_with_the_reason_of_the_witness(state: str, reason: str) -> None:
+    case = Case(state)
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    gap = only_gap(case.add(element("BTCUSD", 4), element("ETHUSD", 4)))
+    assert (gap.about, gap.first_missing, gap.last_missing) == (EVERY_SYMBOL, START_MS + 1000, START_MS + 3000)
+    assert (gap.periods, gap.reason, gap.time) == (3, reason, START_MS + 4000)
+
+
+def test_periods_that_only_others_had_are_a_gap_of_the_symbol() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    case.add(element("BTCUSD", 1))
+    case.add(element("BTCUSD", 2))
+    gap = only_gap(case.add(element("BTCUSD", 3), element("ETHUSD", 3)))
+    assert (gap.about, gap.first_missing, gap.last_missing) == ("ETHUSD", START_MS + 1000, START_MS + 2000)
+
+
+def test_a_symbols_gap_leaves_out_what_was_missing_for_all() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    case.add(element("BTCUSD", 1))
+    case.add(element("BTCUSD", 3))
+    gaps = [e for e in case.add(element("BTCUSD", 4), element("ETHUSD", 4)).events if e.kind is EventKind.GAP]
+    assert [(gap.about, gap.first_missing, gap.periods) for gap in gaps] == [
+        ("ETHUSD", START_MS + 1000, 1),
+        ("ETHUSD", START_MS + 3000, 1),
+    ]
+
+
+def test_a_rejected_tick_is_a_gap_with_that_reason() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    case.add(element("BTCUSD", 1), element("ETHUSD", 1, i=""))
+    gap = only_gap(case.add(element("BTCUSD", 2), element("ETHUSD", 2)))
+    assert (gap.about, gap.periods, gap.reason) == ("ETHUSD", 1, "rejected")
+
+
+def test_a_symbol_that_goes_and_comes_back_is_no_gap() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    seen = [pair for second in range(1, 70) for pair in kinds(case.add(element("BTCUSD", second)))]
+    assert seen == [(EventKind.SYMBOL_VANISHED, "ETHUSD")]
+    assert kinds(case.add(element("BTCUSD", 70), element("ETHUSD", 70))) == [(EventKind.SYMBOL_RETURNED, "ETHUSD")]
+    assert kinds(case.add(element("NEWUSD", 71), element("BTCUSD", 71), element("ETHUSD", 71))) == [
+        (EventKind.SYMBOL_APPEARED, "NEWUSD")
+    ]
+
+
+def test_an_outage_makes_no_symbol_vanish() -> None:
+    case = Case(DOWN)
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    assert kinds(case.add(element("BTCUSD", 300))) == [(EventKind.GAP, EVERY_SYMBOL)]
+    assert kinds(case.add(element("ETHUSD", 300))) == []
+
+
+def test_one_tick_ahead_of_its_frame_mutes_its_symbol_for_what_it_skipped_and_no_other() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    batch = case.add(element("BTCUSD", 20), element("ETHUSD", 1), element("USDTUSD", 1), at_ms=START_MS + SECOND)
+    gap = only_gap(batch)
+    assert (gap.about, gap.periods, gap.reason) == ("BTCUSD", 19, "rejected")
+    for second in range(2, 20):
+        batch = case.add(element("BTCUSD", second), element("ETHUSD", second))
+        assert [letter.reject.reason for letter in batch.letters] == [Reason.LATE]
+        assert kinds(batch) == []
+    batch = case.add(element("BTCUSD", 21), element("ETHUSD", 21))
+    assert [record.symbol for record in batch.records] == ["BTCUSD", "ETHUSD"]
+    assert [(event.about, event.periods) for event in batch.events] == [(EVERY_SYMBOL, 1)]
+
+
+def rest_row(symbol: str, second: float, price: str = "1.50000000") -> dict[str, Any]:
+    names = {field.rest: field.wire for field in SCHEMA.content_fields}
+    pushed = element(symbol, second, price)
+    return {rest: pushed[wire] for rest, wire in names.items() if rest and wire}
+
+
+def test_rest_rows_fill_periods_without_a_tick_and_give_way_to_ticks() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0))
+    rows = json.dumps([rest_row("BTCUSD", 1.003)]).encode()
+    batch = case.add_bytes(rows, at_ms=START_MS + 2000, origin=Origin.REST)
+    (record,) = batch.records
+    assert (record.event_time_ms, decoded(record.value)["origin"]) == (START_MS + 1003, "rest")
+    again = json.dumps([rest_row("BTCUSD", 1.004, "1.60000000")]).encode()
+    assert case.add_bytes(again, at_ms=START_MS + 2000, origin=Origin.REST).empty
+    assert kinds(case.add(element("BTCUSD", 2))) == []
+
+
+def test_after_a_lost_transaction_the_same_frames_give_the_same_batch() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    passed = {"BTCUSD": START_MS, "ETHUSD": START_MS}
+    frames = [(element("BTCUSD", 3), element("ETHUSD", 3, i="")), (element("BTCUSD", 4), element("ETHUSD", 4))]
+    lost = [case.add(*each) for each in frames]
+    case.history.roll_back(passed)
+    case.pipeline.history_loaded()
+    again = [case.add(*each) for each in frames]
+    assert [b.records for b in again] == [b.records for b in lost]
+    assert [b.letters for b in again] == [b.letters for b in lost]
+    assert [b.events for b in again] == [b.events for b in lost]
+
+
+def test_a_frame_is_passed_when_the_topic_holds_all_its_symbols_at_their_time_or_later() -> None:
+    case = Case()
+    both = frame(json.dumps([element("BTCUSD", 1), element("ETHUSD", 1)]).encode(), START_MS)
+    passage = case.pipeline.passage(both)
+    assert not passage.passed({"BTCUSD": START_MS + 1000})
+    assert not passage.passed({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS})
+    assert passage.passed({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS + 9000})
+    assert Passage(-1, ()).passed({})
+
+
+def test_a_rest_row_is_passed_by_a_tick_of_its_period() -> None:
+    row = frame(json.dumps([rest_row("BTCUSD", 1.003)]).encode(), START_MS, Origin.REST)
+    assert Case().pipeline.passage(row).passed({"BTCUSD": START_MS + 1000})
