@@ -50,6 +50,10 @@ class Api(IntEnum):
     END_TXN = 26
 
 
+_COMPACT_FROM_VERSION = {Api.PRODUCE: 9, Api.INIT_PRODUCER_ID: 2, Api.ADD_PARTITIONS_TO_TXN: 3, Api.END_TXN: 3}
+"""Request types whose body begins with a transactional id, and since when it is a compact string."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The head of one request, as the client wrote it."""
@@ -58,6 +62,8 @@ class Request:
     version: int
     correlation: int
     client_id: str
+    transactional_id: str
+    """Of the requests that begin with one; empty where it is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,34 @@ class Caught:
 
 def parse_request(frame: bytes) -> Request:
     """Read the head of a request; ``frame`` comes without its four bytes of length."""
-    api, version, correlation, id_length = struct.unpack_from(">hhih", frame)
-    client_id = frame[10 : 10 + id_length].decode() if id_length > 0 else ""
-    return Request(api, version, correlation, client_id)
+    api, version, correlation, _ = struct.unpack_from(">hhih", frame)
+    client_id, end = _text(frame, 8)
+    transactional_id = ""
+    if api in _COMPACT_FROM_VERSION:
+        if version < _COMPACT_FROM_VERSION[api]:
+            transactional_id, _ = _text(frame, end)
+        else:
+            transactional_id = _compact_text(frame, end + 1)  # behind the head's tagged fields, of which there are none
+    return Request(api, version, correlation, client_id, transactional_id)
+
+
+def _text(frame: bytes, start: int) -> tuple[str, int]:
+    """A nullable string with two bytes of length, and where it ends."""
+    (length,) = struct.unpack_from(">h", frame, start)
+    end = start + 2 + max(0, length)
+    return frame[start + 2 : end].decode(), end
+
+
+def _compact_text(frame: bytes, start: int) -> str:
+    """A nullable string with a length in seven bits a byte, plus one."""
+    length = shift = 0
+    while True:
+        byte = frame[start]
+        start += 1
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return frame[start : start + max(0, length - 1)].decode()
 
 
 @dataclass(eq=False, slots=True)
@@ -85,6 +116,8 @@ class Rule:
     """Empty: every type."""
     when: When
     loop: asyncio.AbstractEventLoop
+    transactional: bool = False
+    """Only requests that carry a transactional id."""
     delay_s: float = 0.0
     lose: bool = False
     """Close the connection instead of passing the frame on."""
@@ -99,6 +132,8 @@ class Rule:
 
     def matches(self, request: Request, when: When) -> bool:
         if self.when != when or self.remaining == 0 or (self.gate is not None and self.gate.is_set()):
+            return False
+        if self.transactional and not request.transactional_id:
             return False
         return not self.apis or request.api in self.apis
 
@@ -250,9 +285,11 @@ class Proxy:
     # What tests order
 
     @contextlib.contextmanager
-    def hold(self, *apis: Api, when: When = "request", count: int | None = None) -> Iterator[Rule]:
+    def hold(
+        self, *apis: Api, when: When = "request", count: int | None = None, transactional: bool = False
+    ) -> Iterator[Rule]:
         """Hold frames of these types (none named: all) until released, dropped, or the block ends (released)."""
-        rule = self._rule(apis, when, gate=asyncio.Event(), remaining=count)
+        rule = self._rule(apis, when, gate=asyncio.Event(), remaining=count, transactional=transactional)
         with self._in_force(rule):
             yield rule
 

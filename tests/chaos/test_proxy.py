@@ -83,7 +83,8 @@ def test_a_request_held_has_not_reached_the_broker(stack: LocalStack, proxy: Pro
         with pytest.raises(KafkaException) as raised:
             commit(producer, topic, "a", timeout_s=1)
         assert raised.value.args[0].code() == KafkaError._TIMED_OUT
-        assert held.wait(1).request.api == Api.END_TXN
+        caught = held.wait(1).request
+        assert (caught.api, caught.transactional_id) == (Api.END_TXN, topic)
         assert values(stack, topic) == []
         held.release()
         producer.commit_transaction(10)
@@ -139,6 +140,20 @@ def test_delay_is_a_long_line_not_a_slow_one(stack: LocalStack, proxy: Proxy, to
         producer.commit_transaction(10)
         assert 0.5 <= time.monotonic() - started < 1.5
     assert values(stack, topic) == ["warm", *"abcd"]
+
+
+def test_only_transactional_produces(stack: LocalStack, proxy: Proxy, topic: str) -> None:
+    producer = writer(proxy, topic)
+    plain = Producer({"bootstrap.servers": proxy.bootstrap_servers, "enable.idempotence": True, "log_level": 0})
+    with proxy.hold(Api.INIT_PRODUCER_ID, Api.PRODUCE, transactional=True) as held:
+        plain.produce(topic, "plain")
+        assert plain.flush(10) == 0
+        assert not held.caught
+        with pytest.raises(KafkaException):
+            commit(producer, topic, "a", timeout_s=1)
+        assert held.wait(1).request.transactional_id == topic
+    producer.commit_transaction(10)
+    assert values(stack, topic) == ["plain", "a"]
 
 
 def test_cut_and_refused_connections_come_back(stack: LocalStack, proxy: Proxy, topic: str) -> None:
