@@ -29,6 +29,7 @@ from connector.local.cache import cache_folder, only_one, sha256_of
 
 PARALLEL_FETCHES = 8
 ATTEMPTS = 3
+PAUSE_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 MANIFEST = "verified-files.txt"
@@ -155,7 +156,7 @@ def _fetch_one(jar: Jar, folder: Path, advance: Callable[[int], None]) -> None:
         except OSError as error:
             if attempt == ATTEMPTS:
                 raise RetryableError(f"cannot fetch {jar.coordinates}: {error}") from error
-            time.sleep(attempt)
+            time.sleep(PAUSE_S * attempt)
     if sha256 != jar.sha256:
         part.unlink()
         raise ConfigurationError(f"{jar.coordinates} came with SHA-256 {sha256}, the list says {jar.sha256}")

@@ -24,8 +24,9 @@ class Ports:
         self._locks: list[int] = []
 
     def take(self) -> int:
+        """A port, at random. Raises RetryableError where none is left."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        for port in random.sample(_PORTS, 200):
+        for port in random.sample(_PORTS, len(_PORTS)):
             lock = os.open(self._folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
             if _locked(lock) and _is_free(port):
                 self._locks.append(lock)
@@ -34,6 +35,7 @@ class Ports:
         raise RetryableError(f"found no free port between {_PORTS.start} and {_PORTS.stop}")
 
     def release(self) -> None:
+        """Give back all that were taken."""
         while self._locks:
             os.close(self._locks.pop())
 
