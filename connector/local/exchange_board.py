@@ -66,6 +66,11 @@ class Board:
         """The time of the values that REST gives before the first period."""
         self.latest = Snapshot(event_time_ms, self.latest.rows)
 
+    def leave(self, subscriber: Subscriber) -> None:
+        """A connection has ended."""
+        self.subscribers.remove(subscriber)
+        self.truth.add_end(subscriber.id, self.latest.event_time_ms)
+
     def open_subscribers(self) -> list[Subscriber]:
         return [subscriber for subscriber in self.subscribers if subscriber.open]
 

@@ -192,5 +192,5 @@ class FakeExchange(FaultOrders):
             pass  # its end is told by what the client sees; here it only leaves the list
         finally:
             end.cancel()
-            self._board.subscribers.remove(subscriber)
+            self._board.leave(subscriber)
             await self._tell_change()

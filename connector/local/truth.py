@@ -14,11 +14,18 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 VALUE_KEYS: Final = ("i", "b", "a", "B", "A", "q", "g", "Q", "G")
 FAULTS_KEPT: Final = 20_000
 REST_REPLIES_KEPT: Final = 1_000
+
+# How the lines of a truth file begin; and where a period's true array stands in its line, copied as it was sent.
+_PERIOD: Final = '{"E": '
+_FAULT: Final = '{"fault": '
+_REST: Final = '{"rest": '
+_END: Final = '{"end": '
+_DATA: Final = ', "data": '
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,14 @@ class SentPeriod:
 
     def to_line(self) -> str:
         head = json.dumps({"E": self.event_time_ms, "whole": self.whole, "parts": self.parts})
-        return f'{head[:-1]}, "data": {self.array_text}}}\n'
+        return f"{head[:-1]}{_DATA}{self.array_text}}}\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> SentPeriod:
+        head, _, array_text = line.rstrip("\n").partition(_DATA)
+        fields = json.loads(f"{head}}}")
+        parts = {symbol: tuple(identifiers) for symbol, identifiers in fields["parts"].items()}
+        return cls(fields["E"], array_text[:-1], tuple(fields["whole"]), parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,7 @@ class Truth:
         self._periods: deque[SentPeriod] = deque(maxlen=keep_periods)
         self._faults: deque[FaultySend] = deque(maxlen=FAULTS_KEPT)
         self._rest_replies: deque[RestReply] = deque(maxlen=REST_REPLIES_KEPT)
+        self._ends: dict[int, int] = {}
 
     @classmethod
     def read(cls, truth_path: str | Path) -> Truth:
@@ -101,10 +116,7 @@ class Truth:
     def periods(self) -> Iterator[SentPeriod]:
         """Every period in order, also those that nobody was sent."""
         if self._path is not None:
-            for line in self._lines():
-                if "data" in line:
-                    parts = {symbol: tuple(ids) for symbol, ids in line["parts"].items()}
-                    yield SentPeriod(line["E"], json.dumps(line["data"]), tuple(line["whole"]), parts)
+            yield from (SentPeriod.from_line(line) for line in self._lines(_PERIOD))
             return
         with self._lock:
             kept = list(self._periods)
@@ -122,7 +134,7 @@ class Truth:
     def faults(self) -> list[FaultySend]:
         """What was sent by order of a test, oldest first; in memory the newest 20,000 are kept."""
         if self._path is not None:
-            found = (line["fault"] for line in self._lines() if "fault" in line)
+            found = (json.loads(line)["fault"] for line in self._lines(_FAULT))
             return [FaultySend(**{**fields, "symbols": tuple(fields["symbols"])}) for fields in found]
         with self._lock:
             return list(self._faults)
@@ -131,9 +143,23 @@ class Truth:
     def rest_replies(self) -> list[RestReply]:
         """The answers of the REST end point, oldest first; in memory the newest 1,000 are kept."""
         if self._path is not None:
-            return [RestReply(line["rest"], tuple(line["rows"])) for line in self._lines() if "rest" in line]
+            found = (json.loads(line) for line in self._lines(_REST))
+            return [RestReply(fields["rest"], tuple(fields["rows"])) for fields in found]
         with self._lock:
             return list(self._rest_replies)
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """Connections that ended, with the event time of the newest period then.
+
+        What was handed to a connection just before its end was not read where the client ended it, or died:
+        the exchange cannot know. Nothing is lost so at a client that was reading and was dropped by order.
+        """
+        if self._path is not None:
+            found = (json.loads(line) for line in self._lines(_END))
+            return {fields["end"]: fields["E"] for fields in found}
+        with self._lock:
+            return dict(self._ends)
 
     # What follows is called by the exchange alone.
 
@@ -158,6 +184,13 @@ class Truth:
             else:
                 self._write(json.dumps({"rest": reply.time_ms, "rows": reply.rows}) + "\n")
 
+    def add_end(self, connection_id: int, event_time_ms: int) -> None:
+        with self._lock:
+            if self._file is None:
+                self._ends[connection_id] = event_time_ms
+            else:
+                self._write(json.dumps({"end": connection_id, "E": event_time_ms}) + "\n")
+
     def close(self) -> None:
         with self._lock:
             if self._file is not None:
@@ -169,9 +202,7 @@ class Truth:
         self._file.write(line)
         self._file.flush()  # line by line, so that a reader in another process sees whole lines
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _lines(self, beginning: str) -> Iterator[str]:
         assert self._path is not None
         with self._path.open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+            yield from (line for line in lines if line.startswith(beginning) and line.endswith("\n"))

@@ -185,6 +185,7 @@ async def test_truth_is_what_clients_received() -> None:
             assert element.connections == len(element.connection_ids)
         assert len(list(exchange.truth.elements(unsent=True))) == len(sent) + 4
         assert exchange.truth.faults == []
+        assert exchange.truth.ends == {1: sent[-1].event_time_ms, 2: sent[-1].event_time_ms, 3: sent[-1].event_time_ms}
 
 
 async def test_a_client_that_leaves_too_much_unread_is_disconnected() -> None:
@@ -242,3 +243,14 @@ async def test_the_command_prints_its_addresses_and_ends_by_ctrl_c(tmp_path: Pat
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_it_shares_no_code_with_the_connector_it_judges() -> None:
+    code = (
+        "import sys, connector.local.exchange; print(*(name for name in sys.modules if name.startswith('connector')))"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    modules = output.decode().split()
+    assert "connector.local.truth" in modules
+    assert {name for name in modules if not name.startswith("connector.local")} == {"connector"}

@@ -18,6 +18,7 @@ def _fill(truth: Truth, periods: int = 3) -> None:
         truth.add_period(SentPeriod(snapshot.event_time_ms, snapshot.array_text, (1,) if number == 0 else (), parts))
         truth.add_fault(FaultySend("late", 1000 * number, 1, ("BTCUSD",), "[]"))
         truth.add_rest_reply(RestReply(1000 * number + 3, ({"symbol": "BTCUSD", "time": 3},)))
+    truth.add_end(7, 1000)
 
 
 @pytest.mark.parametrize("kept_in", ["memory", "file", "file read elsewhere"])
@@ -42,6 +43,7 @@ def test_what_was_added_is_given_back(kept_in: str, tmp_path: Path) -> None:
         ("BTCUSD",),
     )
     assert [reply.time_ms for reply in truth.rest_replies] == [3, 1003, 2003]
+    assert truth.ends == {7: 1000}
     written.close()
     assert len(list(truth.periods())) == 3
 

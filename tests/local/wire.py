@@ -13,6 +13,18 @@ from websockets.asyncio.client import ClientConnection, connect
 from connector.local.exchange import FakeExchange
 
 ARRAY = "/market/ws/!assetIndex@arr"
+T0 = 10_000_000_000
+"""The first event time of :func:`manual_exchange`."""
+
+
+def manual_exchange() -> FakeExchange:
+    """Three symbols, pushed when the test says so."""
+    return FakeExchange(symbols=3, manual=True, start_time_ms=T0)
+
+
+def sent(exchange: FakeExchange) -> dict[tuple[str, int], tuple[int, ...]]:
+    """Who was sent what, by symbol and event time."""
+    return {(element.symbol, element.event_time_ms): element.connection_ids for element in exchange.truth.elements()}
 
 
 @asynccontextmanager
