@@ -185,7 +185,7 @@ async def test_truth_is_what_clients_received() -> None:
             assert element.connections == len(element.connection_ids)
         assert len(list(exchange.truth.elements(unsent=True))) == len(sent) + 4
         assert exchange.truth.faults == []
-        assert exchange.truth.ends == {1: sent[-1].event_time_ms, 2: sent[-1].event_time_ms, 3: sent[-1].event_time_ms}
+    assert exchange.truth.ends == dict.fromkeys((1, 2, 3), sent[-1].event_time_ms)
 
 
 async def test_a_client_that_leaves_too_much_unread_is_disconnected() -> None:
