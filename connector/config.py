@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from connector.core.errors import ConfigurationError
-from connector.core.secrets import masked
+from connector.core.secrets import MASK, masked
 from connector.options import Option, Properties, Table, option, options_of
 from connector.rules import problems_of
 from connector.sources import Setting, build_properties, quoted, read
@@ -236,7 +236,7 @@ class Loaded:
             for path in paths:
                 setting = self.settings[path]
                 name = path[-1] if each.passes_through else ""
-                value = masked("password" if setting.from_file else name, setting.value)
+                value = MASK if setting.from_file else masked(name, setting.value)
                 yield Shown(quoted(each, path), value, setting.source)
 
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from connector.core.secrets import masked
+from connector.core.secrets import MASK, masked
 
 Property = str | int | float | bool
 
@@ -30,10 +30,14 @@ Property = str | int | float | bool
 class Properties(Mapping[str, Property]):
     """Properties passed through to a client library; immutable. Its ``repr`` masks secrets."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_secret", "_values")
 
-    def __init__(self, values: Mapping[str, Property] = types.MappingProxyType({})) -> None:
+    def __init__(
+        self, values: Mapping[str, Property] = types.MappingProxyType({}), *, secret: Collection[str] = ()
+    ) -> None:
+        """*secret* names those to be masked whatever they are called."""
         self._values = dict(values)
+        self._secret = frozenset(secret)
 
     def __getitem__(self, key: str) -> Property:
         return self._values[key]
@@ -48,7 +52,8 @@ class Properties(Mapping[str, Property]):
         return hash(frozenset(self._values.items()))
 
     def __repr__(self) -> str:
-        return f"Properties({ {name: masked(name, value) for name, value in self._values.items()} })"
+        shown = {name: MASK if name in self._secret else masked(name, value) for name, value in self._values.items()}
+        return f"Properties({shown})"
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

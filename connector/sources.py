@@ -22,7 +22,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Given:
     """One value as some source gives it."""
 
     path: tuple[str, ...]
-    value: object
+    value: object = field(repr=False)
     source: str
     is_text: bool
     """The source knows text only, so the option's type says what it means."""
@@ -63,7 +63,7 @@ class Setting:
 
     path: tuple[str, ...]
     """Of the option; a property's key is the last part."""
-    value: object
+    value: object = field(repr=False)
     source: str
     from_file: bool
 
@@ -266,6 +266,7 @@ def _words_for(value: object) -> str:
     )
 
 
-def build_properties(settings: Iterable[Setting]) -> Properties:
+def build_properties(settings: Sequence[Setting]) -> Properties:
     """The passed-through properties among *settings*, by name."""
-    return Properties({setting.path[-1]: typing.cast(Any, setting.value) for setting in settings})
+    values = {setting.path[-1]: typing.cast(Any, setting.value) for setting in settings}
+    return Properties(values, secret=[setting.path[-1] for setting in settings if setting.from_file])

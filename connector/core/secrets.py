@@ -6,7 +6,7 @@ import re
 
 _SECRET_NAME = re.compile(r"passw|secret|token|user\.?info|credential|(^|[._-])key([._-]|$)|^sasl\.|api\.?key")
 _NO_SECRET_NAME = re.compile(r"\.location$|^sasl\.mechanisms?$|credentials\.source$|\.endpoint\.url$")
-_MASK = "********"
+MASK = "********"
 
 
 def is_secret(name: str) -> bool:
@@ -21,11 +21,11 @@ def without_userinfo(text: str) -> str:
     if not at:
         return text
     scheme, separator, _ = before.partition("://")
-    return f"{scheme}://{_MASK}@{after}" if separator else f"{_MASK}@{after}"
+    return f"{scheme}://{MASK}@{after}" if separator else f"{MASK}@{after}"
 
 
 def masked(name: str, value: object) -> object:
     """*value* as it may be shown, for a passed-through property called *name* (or an option, whose name is empty)."""
     if name and is_secret(name):
-        return _MASK
+        return MASK
     return without_userinfo(value) if isinstance(value, str) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -43,6 +43,10 @@ def peer(*answers: tuple[int, object], delay_s: float = 0.0) -> Iterator[Peer]:
             script.asked.append(f"{self.command} {self.path}")
             released.wait(script.delay_s)
             status, body = script.next()
+            with suppress(ConnectionError):  # whoever asked may not have waited
+                self._send(status, body)
+
+        def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -1,0 +1,73 @@
+"""What must hold between the options."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.config import load_config
+from connector.core.errors import ConfigurationError
+from connector.rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG
+
+
+def problem(*overrides: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(overrides=overrides, needs=())
+    (only,) = caught.value.problems
+    return only
+
+
+@pytest.mark.parametrize("name", KEPT_PROPERTIES)
+def test_properties_that_the_promises_rest_on(name: str) -> None:
+    assert problem(f"kafka.{name}=x") == f'kafka."{name}": not to be set: {KEPT_PROPERTIES[name]}'
+
+
+@pytest.mark.parametrize("name", KEPT_TOPIC_CONFIG)
+def test_topic_configuration_that_the_promises_rest_on(name: str) -> None:
+    assert problem(f"topic.config.{name}=x") == f'topic.config."{name}": not to be set: {KEPT_TOPIC_CONFIG[name]}'
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("feed.url=https://fstream.binance.com", "feed.url"),
+        ("feed.url=wss://", "feed.url"),
+        ("feed.url=fstream.binance.com", "feed.url"),
+        ("feed.url=wss://fstream.binance.com/ws", "feed.url"),
+        ("feed.url=wss://fstream.binance.com/market/stream?streams=x", "feed.url"),
+        ("feed.url=wss://fstream.binance.com:port", "feed.url"),
+        ("feed.rest_url=wss://fapi.binance.com", "feed.rest_url"),
+        ("feed.proxy=proxy:3128", "feed.proxy"),
+        ("feed.symbols=BTC/USD", "feed.symbols: 'BTC/USD' is no symbol"),
+        ("topic.dlq=a b", "topic: 'a b' is no topic name"),
+        ("topic.dlq=..", "topic: '..' is no topic name"),
+        (f"topic.events={'x' * 250}", "is no topic name"),
+        ("topic.events=binance.usdm.asset-index", "different names"),
+        ("topic.replication_factor=0", "topic.replication_factor: at least 1"),
+        ("topic.retention_ms=0", "topic.retention_ms: more than 0"),
+        ("kafka.error_cb=print", "kafka.error_cb: a function cannot be configured"),
+        ("kafka.bootstrap.servers=h:0", "'h:0' is no host:port"),
+        ("kafka.bootstrap.servers=h:1,,g:2", "'' is no host:port"),
+        ("kafka.bootstrap.servers=http://h/path", "is no host:port"),
+        ("registry.url=registry:8081", "registry.url: expected http://host or https://host"),
+        ("registry.url=", "registry.url: expected http://host or https://host"),
+        ("registry.timeout=0", "registry.timeout: expected a number"),
+        ("registry.timeout=soon", "registry.timeout: expected a number"),
+    ],
+)
+def test_values_that_cannot_work(override: str, words: str) -> None:
+    assert words in problem(override)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "feed.url=ws://127.0.0.1:9001",
+        "feed.url=wss://gateway.internal/binance",
+        "feed.proxy=http://user:password@proxy:3128",
+        "feed.symbols=BTCUSD,USD1USD",
+        "kafka.bootstrap.servers=one:9092, two:9092,[::1]:9092,10.0.0.1,SASL_SSL://three:9093",
+        "registry.url=https://user:password@registry/apis/ccompat/v7,http://other:8081",
+    ],
+)
+def test_values_that_can(override: str) -> None:
+    load_config(overrides=[override], needs=())
