@@ -25,10 +25,16 @@ class Life(StrEnum):
 
 
 class Pulse:
-    """What one socket has brought, for :class:`Watch` to judge. Readable from any thread."""
+    """What one socket has brought, for :class:`Watch` to judge. Readable from any thread.
 
-    def __init__(self, *, opened_at_s: float) -> None:
+    *known_ms* is the newest event time that its siblings and predecessors had
+    brought when it was opened: an exchange that stands still sends the last one
+    to every new socket, which is no advance.
+    """
+
+    def __init__(self, *, opened_at_s: float, known_ms: int | None = None) -> None:
         self.opened_at_s = opened_at_s
+        self._known_ms = known_ms
         self.data_at_s: float | None = None
         """When it last brought any event time."""
         self.advanced_at_s: float | None = None
@@ -44,12 +50,12 @@ class Pulse:
     def beat(self, stream: str, event_time_ms: int, now_s: float, *, is_plausible: bool = True) -> bool:
         """Take in one message's event time. Returns whether it advanced."""
         before = self._streams.get(stream)
-        newest_before = event_time_ms if before is None else before[1]
-        self._streams[stream] = (newest_before, event_time_ms)
+        earlier_ms = self._known_ms if before is None else before[1]
+        self._streams[stream] = (event_time_ms if before is None else before[1], event_time_ms)
         self.data_at_s = now_s
         self.event_time_ms = event_time_ms
         self.is_plausible = is_plausible
-        advanced = before is None or event_time_ms > newest_before
+        advanced = earlier_ms is None or event_time_ms > earlier_ms
         if advanced:
             self.advanced_at_s = now_s
         return advanced
@@ -129,6 +135,8 @@ class Watch:
         if pulse.advanced_at_s is None:
             if now_s - pulse.opened_at_s < limits.first_tick_s:
                 return None
+            if pulse.data_at_s is not None:
+                return Suspicion(pulse, "frozen", f"no new data within {limits.first_tick_s:g} s; {_HOW[Life.FROZEN]}")
             return Suspicion(pulse, "no first tick", f"no data within {limits.first_tick_s:g} s")
         behind_ms = self.trailing_ms(pulse, pulses, now_s)
         if behind_ms < limits.trailing_s * 1000:

@@ -105,6 +105,7 @@ class Feed:
             next_number=lambda: next(numbers),
             received=self._received,
             ended=self._ended,
+            known_ms=self._known_ms,
             has_recovered=self._has_recovered,
             spawn=self._spawn,
         )
@@ -191,7 +192,7 @@ class Feed:
 
     def _explained(self, place: Place, reason: str, detail: str) -> str:
         """With what to do about it, where this process has never had data from there."""
-        if reason != "no first tick" or any(lane.event_time_ms is not None for lane in self._siblings(place.group)):
+        if reason != "no first tick" or self._known_ms(place.group) is not None:
             return detail
         return (
             f"{detail} from {place.url}: the exchange accepts a connection to a wrong route or to a stream that does "
@@ -228,6 +229,9 @@ class Feed:
 
     def _sessions(self, group: int) -> tuple[Session, ...]:
         return tuple(session for lane in self._siblings(group) for session in lane.sessions())
+
+    def _known_ms(self, group: int) -> int | None:
+        return max((ms for lane in self._siblings(group) if (ms := lane.event_time_ms) is not None), default=None)
 
     def _has_recovered(self, session: Session) -> bool:
         group = session.lane.place.group

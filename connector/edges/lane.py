@@ -44,14 +44,15 @@ class Place:
 class Session:
     """One open socket of a lane."""
 
-    def __init__(self, number: int, lane: Lane, socket: Socket, *, now_s: float, due_at_s: float) -> None:
+    def __init__(self, number: int, lane: Lane, socket: Socket, pulse: Pulse, *, due_at_s: float) -> None:
         self.number = number
         """Used once in the life of the feed."""
         self.lane = lane
         self.socket = socket
-        self.pulse = Pulse(opened_at_s=now_s)
+        self.pulse = pulse
         self.due_at_s = due_at_s
         self.first_data = asyncio.Event()
+        """Its event time has advanced."""
         self.leaving = asyncio.Event()
         self.ended = asyncio.Event()
         self.leave_reason = ""
@@ -98,6 +99,8 @@ class Common:
     next_number: Callable[[], int]
     received: Callable[[Session, bytes], None]
     ended: Callable[[Session], None]
+    known_ms: Callable[[int], int | None]
+    """The newest event time that any lane of a group has brought last."""
     has_recovered: Callable[[Session], bool]
     """Whether a session that a watchdog named is well again."""
     spawn: Callable[[Coroutine[None, None, None]], object]
@@ -219,7 +222,8 @@ class Lane:
             place.connection, first=not self._has_opened, now_epoch_s=common.clock.time_ns() / 1e9
         )
         self._has_opened = True
-        session = Session(common.next_number(), self, socket, now_s=now_s, due_at_s=now_s + lives_s)
+        pulse = Pulse(opened_at_s=now_s, known_ms=common.known_ms(place.group))
+        session = Session(common.next_number(), self, socket, pulse, due_at_s=now_s + lives_s)
         common.tell(SocketOpened(place.name, place.url))
         common.spawn(self._read(session))
         return session

@@ -40,6 +40,19 @@ def test_a_socket_with_several_frozen_streams_does_not_advance_by_their_differen
         assert not pulse.beat("eth", 5000, float(now_s))
 
 
+def test_the_last_event_time_known_sent_to_a_new_socket_is_no_life() -> None:
+    watch, pulses = Watch(LIMITS), [Pulse(opened_at_s=0.0, known_ms=100_000)]
+    assert not pulses[0].beat("all", 100_000, 1.0)
+    assert _named(watch, pulses, 10.0) == [(0, "frozen")]
+    assert pulses[0].beat("all", 101_000, 11.0)
+
+
+def test_a_new_socket_whose_time_is_behind_a_wrong_one_lives_by_its_second_message() -> None:
+    pulse = Pulse(opened_at_s=0.0, known_ms=9_999_000)
+    assert not pulse.beat("all", 100_000, 1.0)
+    assert pulse.beat("all", 101_000, 2.0)
+
+
 def test_no_first_tick() -> None:
     watch, pulses = Watch(LIMITS), [Pulse(opened_at_s=0.0)]
     assert _named(watch, pulses, 9.9) == []
