@@ -48,7 +48,7 @@ def prepare_quick_start(name: str, loaded: Sequence[Path], make: Callable[[Path,
     """
     ahead = _ahead_path(name, loaded)
     if not _is_intact(ahead):
-        with only_one(cache_folder() / f"{name}.lock"):
+        with only_one(cache_folder() / f"{name}-ahead.lock"):
             if not _is_intact(ahead):
                 _write(ahead, name, make)
 

@@ -30,6 +30,8 @@ class Registry(Server):
             # Its health and metrics would else listen on every interface.
             "quarkus.management.host": "127.0.0.1",
             "quarkus.management.port": ports.take(),
+            # Its own names the month by the zone's offset.
+            "quarkus.log.console.format": "%d{yyyy-MM-dd'T'HH:mm:ss,SSS} %p %c{1}: %s%e%n",
             # A write is on disk before it is answered; else a killed registry forgets the last half second.
             "apicurio.datasource.url": f"jdbc:h2:file:{folder / 'registry' / 'data'};WRITE_DELAY=0",
             "apicurio.datasource.jdbc.initial-size": 2,

@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
@@ -124,9 +125,11 @@ class LocalStack:
 def prepare() -> None:
     """Fetch everything and make later starts twice as quick: some 30 s the first time. Raises as entering a stack."""
     ports = Ports(cache_folder() / "ports")
-    Broker.prepare(ports)
-    Registry.prepare(ports)
+    with ThreadPoolExecutor() as pool:
+        preparations = [pool.submit(server.prepare, ports) for server in (Registry, Broker)]
     ports.release()
+    for preparation in preparations:
+        preparation.result()
 
 
 @click.command()
