@@ -8,7 +8,8 @@ wrong with the file is raised to callers once :meth:`Journal.open` is through:
 it is told, and tried again.
 
 The bounds: by bytes and by age in the file (``at_bound`` says which frames go),
-by ``window_bytes`` in memory (the oldest go). What goes is told, and stands in
+by ``window_bytes`` in memory (the oldest go), and where the disk hangs by 32 MiB
+that wait for it (the newest go). What goes is told, and stands in
 the witness as ``journal bound``.
 """
 
@@ -35,6 +36,7 @@ AtBound = Literal["drop-oldest", "drop-newest"]
 _UPKEEP_S = 1.0
 _TELL_DROPS_EVERY_S = 10.0
 _READ_PATIENCE_S = 10.0
+_INCOMING_LIMIT_BYTES = 32 * 1024 * 1024
 _LOOK_AT_FRAMES = 500
 _WITNESS_KEPT_MS = 7 * 24 * 3600 * 1000
 
@@ -77,7 +79,7 @@ class Journal:
         self._readable = threading.Condition(self._lock)
         self._incoming: list[Frame] = []
         self._incoming_bytes = 0
-        self._incoming_limit = window_bytes
+        self._incoming_limit = _INCOMING_LIMIT_BYTES
         self._requests: list[_ReadRequest] = []
         self._window = Window(window_bytes)
         self._trimmed = 0
@@ -181,6 +183,12 @@ class Journal:
             return self._newest
 
     @property
+    def trimmed_through(self) -> int:
+        """Nobody needs a frame up to this place: trimmed, or given up at a bound."""
+        with self._lock:
+            return self._trimmed
+
+    @property
     def frames(self) -> int:
         """Frames not trimmed. May count trimmed ones for a second, but is 0 as soon as all are."""
         with self._lock:
@@ -201,6 +209,8 @@ class Journal:
         """The feed is in this state from now on (:mod:`connector.core.witness` has the words)."""
         with self._lock:
             self._witness.note(state, at_ms)
+            self._upkeep_at = 0.0  # the next heartbeat may be one too late
+            self._work.notify()
 
     def heartbeat(self, at_ms: int) -> None:
         """To be called each second: the process lives and the feed is as noted."""
@@ -274,8 +284,8 @@ class Journal:
             for request in requests:
                 request.answered.set()
             if closing or time.monotonic() >= self._upkeep_at:
-                self._upkeep(last=closing)
                 self._upkeep_at = time.monotonic() + _UPKEEP_S
+                self._upkeep(last=closing)
         self._store.close()
         with self._lock:
             self._closed = True
@@ -284,7 +294,7 @@ class Journal:
             self._readable.notify_all()
 
     def _has_work(self) -> bool:
-        return bool(self._incoming or self._requests or self._closing)
+        return bool(self._incoming or self._requests or self._closing or not self._upkeep_at)
 
     def _accept(self, frames: list[Frame]) -> None:
         frames = self._within_bounds(frames) if frames else frames

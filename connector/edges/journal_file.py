@@ -33,6 +33,8 @@ _PAGE_BYTES = 8192
 _WAL_LIMIT_BYTES = 4 * 1024 * 1024
 _GIVE_BACK_BYTES = 16 * 1024 * 1024
 _ASIDE_KEPT = 3
+_SALVAGE_LIMIT_FRAMES = 200_000
+"""How many places between two damaged ones are looked at; a few seconds."""
 _OVERHEAD_BYTES = 128
 """What a frame takes in the file beside its data, about."""
 
@@ -197,6 +199,7 @@ class JournalFile:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        self.verify()
         with _translated(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -288,15 +291,20 @@ class JournalFile:
             self._count()
 
     def salvage(self) -> Iterator[Entry]:
-        """Every frame that can still be read, whatever else is broken: from the front, then from the back."""
-        last_seq = 0
+        """Every frame that can still be read, in no order: from the front, from the back, then one by one between."""
+        front_seq, back_seq = 0, 0
         with contextlib.suppress(JournalFileError):
             for entry in self._rows("seq > 0 ORDER BY seq", (), skip_altered=True):
+                front_seq = entry.seq
                 yield entry
-                last_seq = entry.seq
             return
         with contextlib.suppress(JournalFileError):
-            yield from self._rows("seq > ? ORDER BY seq DESC", (last_seq,), skip_altered=True)
+            for entry in self._rows("seq > ? ORDER BY seq DESC", (front_seq,), skip_altered=True):
+                back_seq = entry.seq
+                yield entry
+        for seq in range(front_seq + 1, min(back_seq, front_seq + _SALVAGE_LIMIT_FRAMES)):
+            with contextlib.suppress(JournalFileError):
+                yield from self._rows("seq = ?", (seq,), skip_altered=True)
 
     def salvage_spans(self) -> list[Span]:
         """The witness, where it can still be read."""
@@ -337,7 +345,7 @@ class JournalFile:
 
     def verify(self) -> None:
         """Raises where somebody else has written to the file, or taken it away, since our last call."""
-        if self._seen() != self._fingerprint:
+        if self._fingerprint and self._seen() != self._fingerprint:
             raise JournalFileError(Trouble.DAMAGED, f"{self._path}: written, moved or removed by somebody else")
 
     def _remember(self) -> None:

@@ -112,5 +112,5 @@ def eventually(condition: Callable[[], bool], timeout_s: float = 15.0) -> bool:
     while time.monotonic() < end:
         if condition():
             return True
-        time.sleep(0.01)
+        time.sleep(0.001)
     return condition()

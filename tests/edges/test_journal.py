@@ -84,6 +84,7 @@ def test_what_was_not_trimmed_is_there_after_a_restart(tmp_path: Path) -> None:
         assert journal.close(10) == 0
     with opened(new_journal(tmp_path / "j", tell=Told())) as journal:
         assert journal.frames == 30
+        assert journal.trimmed_through == 20
         assert [entry.seq for entry in read_all(journal)] == list(range(21, 51))
         put_all(journal, [frame(99)])
         assert journal.newest_seq == 51
@@ -122,10 +123,12 @@ def test_put_after_closing_is_told_and_nothing_else(tmp_path: Path) -> None:
 
 def test_frames_from_many_threads_all_arrive(tmp_path: Path) -> None:
     with opened(new_journal(tmp_path / "j", tell=Told())) as journal:
-        threads = [
-            threading.Thread(target=lambda start=start: [journal.put(frame(start + n)) for n in range(200)])
-            for start in range(0, 1000, 200)
-        ]
+
+        def put_some(start: int) -> None:
+            for number in range(start, start + 200):
+                journal.put(frame(number))
+
+        threads = [threading.Thread(target=put_some, args=[start]) for start in range(0, 1000, 200)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -322,7 +325,7 @@ def test_put_is_quick_while_the_file_is_slow(tmp_path: Path) -> None:
     class SlowConnection(sqlite3.Connection):
         def executemany(self, *arguments):  # type: ignore[no-untyped-def]
             if slow.is_set():
-                time.sleep(0.3)
+                time.sleep(2)
             return super().executemany(*arguments)
 
     def connect(path: Path) -> sqlite3.Connection:
@@ -333,6 +336,6 @@ def test_put_is_quick_while_the_file_is_slow(tmp_path: Path) -> None:
         begin = time.monotonic()
         for number in range(1000):
             journal.put(frame(number))
-        assert time.monotonic() - begin < 0.2
+        assert time.monotonic() - begin < 1.5
         assert eventually(lambda: journal.newest_seq == 1000)
     assert told == []
