@@ -19,10 +19,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from connector.core.decimals import Unfit, shown, unscaled
+from connector.core.decimals import Unfit, exact_decimal, shown, unscaled
 from connector.core.decode import Number
 from connector.core.encode import Writer
 from connector.core.schema import FieldSpec, Kind, StreamSchema
@@ -202,11 +201,12 @@ def _native(avro_type: Any, value: Any) -> Any:
     if isinstance(avro_type, list):
         return _first_that_fits(avro_type, value)
     if isinstance(avro_type, str):
-        return _NATIVE.get(avro_type, _read_text)(value)
+        read: FieldReader = _NATIVE.get(avro_type, _read_text)
+        return read(value)
     if avro_type.get("logicalType") == "decimal":
         precision, scale = avro_type["precision"], avro_type.get("scale", 0)
         number = unscaled(_read_decimal(value), precision, scale)
-        return Decimal((int(number < 0), tuple(map(int, str(abs(number)))), -scale))
+        return exact_decimal(number, scale)
     if avro_type["type"] == "array":
         return [_native(avro_type["items"], item) for item in _of(list, value, "an array")]
     if avro_type["type"] == "map":

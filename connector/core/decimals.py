@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from operator import itemgetter
 
 from connector.core.values import Reason
@@ -40,6 +41,9 @@ def unscaled(text: str, precision: int, scale: int) -> int:
     are not zeros), PRECISION (more than ``precision`` digits in all, counted
     at the scale, as Flink and Java count them).
     """
+    digits = text.replace(".", "", 1)
+    if 0 < scale < len(digits) <= precision and text[-scale - 1] == "." and digits.isascii() and digits.isdecimal():
+        return int(digits)  # as the venue writes it; all below is for what else there may be
     match = _NUMBER.fullmatch(text)
     if match is None:
         if not text:
@@ -64,6 +68,11 @@ def _exponent(text: str) -> int:
     if len(digits) > _MAX_EXPONENT_DIGITS:
         digits = "9" * (_MAX_EXPONENT_DIGITS + 4)  # more than any frame has digits to make up for it
     return -int(digits or "0") if text.startswith("-") else int(digits or "0")
+
+
+def exact_decimal(value: int, scale: int) -> Decimal:
+    """An unscaled decimal as fastavro takes it."""
+    return Decimal(f"{value}E-{scale}")
 
 
 def shown(text: str) -> str:
@@ -128,40 +137,40 @@ class DecimalColumn:
         try:
             return [remembered[text] for text in column]
         except KeyError:
-            if len(column) >= _SHORTEST_COLUMN and self._is_plain(column):
-                encoded = self._plain(column)
-            else:
-                encoded = list(map(self._write, column))
-        self._remember(dict(zip(column, encoded, strict=True)))
+            texts = self._digits(column)
+        encoded = list(map(self._write, column)) if texts is None else self._encode_digits(texts)
+        if len(set(column)) * 2 <= len(column):
+            # Values that many elements share will come again; prices will not.
+            self._remember(dict(zip(column, encoded, strict=True)))
         return encoded
 
-    def _is_plain(self, column: Sequence[str]) -> bool:
-        """Whether every text is digits, a point, and ``scale`` digits, no more than ``precision`` in all."""
-        if not self._has_short_cut:
-            return False
+    def _digits(self, column: Sequence[str]) -> list[str] | None:
+        """The texts without their points, where all are digits, a point and ``scale`` digits, and not too long."""
+        if len(column) < _SHORTEST_COLUMN or not self._has_short_cut:
+            return None
         joined = "\n".join(column)
         digits = joined.replace(".", "")
         texts = digits.split("\n")
         lengths = set(map(len, texts))
-        return (
+        is_plain = (
             len(texts) == len(column)  # no text has a line break
             and self._scale < min(lengths)  # so that each has a character where its point should be
             and max(lengths) <= self._precision
             and set(map(self._at_point, column)) == {"."}
             and len(joined) - len(digits) == len(column)  # and no other point
             and digits.isascii()
-            and "".join(texts).isdecimal()
+            and digits.replace("\n", "").isdecimal()
         )
+        return texts if is_plain else None
 
-    def _plain(self, column: Sequence[str]) -> list[bytes]:
+    def _encode_digits(self, texts: list[str]) -> list[bytes]:
         before = self._length_before
         return [
             (value + before[length := value.bit_length() + 8 >> 3]).to_bytes(length + 1, "big")
-            for value in map(int, "\n".join(column).replace(".", "").split("\n"))
+            for value in map(int, texts)
         ]
 
     def _remember(self, encoded: dict[str, bytes]) -> None:
-        """A column with more different texts than can be kept is one of prices: not worth keeping."""
         remembered = self._remembered
         if len(remembered) + len(encoded) > _REMEMBERED:
             remembered.clear()
