@@ -427,7 +427,7 @@ async def test_a_refusal_for_our_address_holds_all_new_attempts_and_no_open_conn
         assert stage.seconds() == list(range(1, 111))
 
 
-@pytest.mark.parametrize(("status", "quiet_s", "attempts"), [(429, 10, 100), (403, 60, 17), (451, 600, 2)])
+@pytest.mark.parametrize(("status", "quiet_s", "attempts"), [(429, 10, 100), (403, 60, 18), (451, 600, 2)])
 async def test_refusals_without_a_word_are_told_apart(
     schema: StreamSchema, status: int, quiet_s: float, attempts: int
 ) -> None:
