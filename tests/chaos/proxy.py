@@ -257,6 +257,8 @@ class Proxy:
         self.upstream_port = upstream_port
         self.seen: Counter[int] = Counter()
         """Requests by type that clients have sent."""
+        self.committed = 0
+        """EndTxn requests that the broker has answered."""
         self._addresses = (HOST + struct.pack(">i", upstream_port), HOST + struct.pack(">i", port))
         self._rules: list[Rule] = []
         self._refusing = False
@@ -341,6 +343,8 @@ class Proxy:
     def _catch(self, request: Request, when: When) -> list[Rule]:
         if when == "request":
             self.seen[request.api] += 1
+        elif request.api == Api.END_TXN:
+            self.committed += 1
         rules = [rule for rule in self._rules if rule.matches(request, when)]
         for rule in rules:
             rule.take(request, when)

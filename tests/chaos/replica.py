@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class Replica:
         self.journal_path = folder / "connector.journal"
         self.supervised = supervised
         self.runs: list[Run] = []
+        self.on_death: Callable[[Replica], None] = lambda _: None
+        """Called when the process has ended, before another is started."""
         self.port: int = options["http"]["port"]
         self._entry = tuple(entry)
         self._process: subprocess.Popen[bytes] | None = None
@@ -209,6 +211,7 @@ class Replica:
         self.runs[-1] = Run(self.runs[-1].started_ms, _now_ms(), self._process.wait())
         self._process = None
         os.close(self._lifeline)
+        self.on_death(self)
 
     def _signal(self, number: int) -> None:
         with self._lock:
