@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -28,6 +28,10 @@ COMMANDS = ("run", "config", "schema")
 """Each is ``command`` in the module of that name in :mod:`connector.commands`, in the order of the help."""
 
 
+class _NobodyReadsError(Exception):
+    """Whoever read our output has enough of it, as in ``… | head``."""
+
+
 class _Commands(click.Group):
     """Imports a command when it is asked for."""
 
@@ -39,6 +43,13 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f"connector.commands.{cmd_name.replace('-', '_')}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click would end the process itself, with the exit code of a bug.
+            raise _NobodyReadsError from error
 
 
 @click.group(NAME, cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,8 +78,8 @@ def exit_code_of(arguments: Sequence[str]) -> int:
     except ConnectorError as error:
         _say([str(error)])
         return EXIT_FATAL
-    except BrokenPipeError:
-        # Whoever read our output has enough of it, as in `… | head`. Python would complain once more at its end.
+    except _NobodyReadsError:
+        # Python would complain once more at its end, when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
