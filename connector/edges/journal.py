@@ -171,12 +171,6 @@ class Journal:
         return next(iter(self.read(0, max_frames=1, max_bytes=1)), None)
 
     @property
-    def trimmed_through(self) -> int:
-        """Sequence number up to which frames are done with."""
-        with self._lock:
-            return self._trimmed
-
-    @property
     def newest_seq(self) -> int:
         """Of the newest readable frame; where the journal is empty, of the last one there was."""
         with self._lock:
