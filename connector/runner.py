@@ -17,9 +17,8 @@ from pathlib import Path
 
 from connector.config import Config
 from connector.core.encode import RecordEncoder
-from connector.core.errors import ConfigurationError
 from connector.core.events import EventEncoder
-from connector.core.happenings import Happening, Started, Stopped
+from connector.core.happenings import Happening, Started, Stopped, Tell
 from connector.core.normalize import Normalizer
 from connector.core.schema import StreamSchema
 from connector.core.values import Frame
@@ -34,12 +33,13 @@ from connector.edges.rest import RestFill
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
 from connector.edges.sink import Prepared, Role, Sink, SinkOptions
 from connector.edges.telemetry import Telemetry
-from connector.edges.topics import ensure_topics, wanted_topics
+from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
 
 EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
 HEARTBEAT_S = 1.0
 LEDGER_CLOSE_S = 2.0
+REST_AFTER_TAKEOVER_S = 2.0
 
 Source = Callable[["Connector", asyncio.Event], Awaitable[None]]
 """Brings frames to :meth:`Connector.accept` until the event is set or there are no more."""
@@ -53,9 +53,10 @@ def run(config: Config) -> int:
 class Connector:
     """One process, one stream: its parts, built from the configuration, and their order of start and stop."""
 
-    def __init__(self, config: Config, *, historical: bool = False) -> None:
-        """``historical``: frames of any age are taken (a replay)."""
+    def __init__(self, config: Config, *, historical: bool = False, also: Tell | None = None) -> None:
+        """``historical``: frames of any age are taken (a replay). ``also`` is told what happens, on any thread."""
         self.config = config
+        self._also = also
         self.schema = load_schema(config.schema.file)
         self.replica = str(config.kafka.get("client.id", socket.gethostname()))
         self.telemetry = Telemetry(log_format=config.log.format, log_level=config.log.level)
@@ -82,11 +83,14 @@ class Connector:
             tell=self.tell,
         )
         self.feed: Feed | None = None
+        self._started_at = time.monotonic()
 
     def tell(self, happening: Happening) -> None:
         """To the log, the metrics and the ledger."""
         self.telemetry.tell(happening)
         self.ledger.tell(happening)
+        if self._also is not None:
+            self._also(happening)
 
     def accept(self, frame: Frame) -> None:
         """Take a frame: it is in the journal before anything else sees it."""
@@ -97,6 +101,15 @@ class Connector:
 
     def feed_is_advancing(self) -> bool:
         return self.feed is not None and self.feed.state().state == ADVANCING
+
+    def should_fill(self) -> bool:
+        """Whether the REST interface is to be asked: by the writer alone, and only when another replica, whose feed
+        may be well, has had the time to take over."""
+        feed = self.feed.state() if self.feed is not None else None
+        if feed is None or feed.state == ADVANCING or not self.is_writer():
+            return False
+        silent_s = time.monotonic() - (feed.advanced_at_monotonic or self._started_at)
+        return silent_s > self.config.takeover.after + REST_AFTER_TAKEOVER_S
 
     def run(self, source: Source) -> int:
         """Take frames from *source* until it ends or a signal comes, deliver them, and return the exit code."""
@@ -170,21 +183,17 @@ class Connector:
 async def live(connector: Connector, asked: asyncio.Event) -> None:
     """The source of ``run``: sockets, and REST where they are silent."""
     options = feed_options(connector.config)
-    feed = Feed(
-        options, connector.schema, connector.normalizer, deliver=connector.accept, tell=connector.tell
-    )
+    schema = connector.schema
+    feed = Feed(options, schema, connector.normalizer, deliver=connector.accept, tell=connector.tell)
     connector.feed = feed
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(feed.run())
-        if options.rest_fill and connector.schema.feed.rest is not None:
-            fill = RestFill(
-                options,
-                connector.schema,
-                deliver=connector.accept,
-                tell=connector.tell,
-                should_fill=lambda: connector.is_writer() and not connector.feed_is_advancing(),
-            )
-            tasks.create_task(fill.run())
+    receiving = [feed.run()]
+    if options.rest_fill and schema.feed.rest is not None:
+        receiving.append(
+            RestFill(
+                options, schema, deliver=connector.accept, tell=connector.tell, should_fill=connector.should_fill
+            ).run()
+        )
+    await asyncio.gather(*receiving)
 
 
 def feed_options(config: Config) -> FeedOptions:
@@ -221,3 +230,22 @@ def schema_ids(config: Config, schema: StreamSchema, event_text: str) -> tuple[i
         )
     finally:
         registry.close()
+
+
+def topics_of(config: Config) -> tuple[TopicSpec, ...]:
+    """The topics as configured."""
+    topic = config.topic
+    return wanted_topics(
+        topic.name,
+        events=config.events_topic,
+        dead_letters=config.dead_letter_topic,
+        latest=config.latest_topic,
+        partitions=topic.partitions,
+        replication_factor=topic.replication_factor,
+        retention_ms=topic.retention_ms,
+        config=topic.config,
+    )
+
+
+def _window_ms(config: Config) -> tuple[int, int]:
+    return round(config.feed.event_time_ahead * 1000), round(config.feed.event_time_behind * 1000)

@@ -1,0 +1,192 @@
+"""``demo``: the whole way of a tick on this machine, with nothing installed but Python."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.core.errors import ConfigurationError, FatalError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from connector.config import Config
+    from connector.edges.topic_reader import TopicReader
+
+TOPIC = "binance.usdm.asset-index"
+DRAWN_EVERY_S = 0.5
+FIRST_TICK_S = 60.0
+STOP_S = 3.0
+LINES_AROUND_THE_TABLE = 9
+
+
+@click.command("demo")
+@click.option("--seconds", type=float, help="End after so long; without it: Ctrl-C.")
+@click.option("--feed", help="Base address of the real exchange (wss://…) instead of the fake one.")
+@click.option("--symbols", type=click.IntRange(min=1), default=60, show_default=True, help="Of the fake exchange.")
+@click.option("--rate", type=float, default=1.0, show_default=True, help="Arrays a second of the fake exchange.")
+def command(seconds: float | None, feed: str | None, symbols: int, rate: float) -> None:
+    """Start a broker, a registry, an exchange and the connector here; show the topic; stop them all."""
+    from rich.console import Console
+
+    try:
+        import connector.local.stack  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"the demo needs the extra 'local' ({error.name} is missing): pip install 'binance-kafka-source[local]'"
+        ) from error
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    ended = _ended_by_signal()
+    with ExitStack() as running:
+        Demo(console, running, ended).run(seconds, feed, symbols, rate)
+
+
+def _ended_by_signal() -> threading.Event:
+    """Set by Ctrl-C or SIGTERM. Both leave the way out that ends every child."""
+    ended = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        if ended.is_set():
+            raise KeyboardInterrupt
+        ended.set()
+        if not Demo.showing:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    return ended
+
+
+class Demo:
+    """What runs, and the live table of it."""
+
+    showing = False
+    """From then on a signal ends the table; before, it ends the start."""
+
+    def __init__(self, console: Console, running: ExitStack, ended: threading.Event) -> None:
+        self._console = console
+        self._running = running
+        self._ended = ended
+
+    def run(self, seconds: float | None, feed: str | None, symbols: int, rate: float) -> None:
+        from connector.config import load_config
+
+        folder = Path(self._running.enter_context(tempfile.TemporaryDirectory(prefix="binance-kafka-source-demo-")))
+        config_file = self._start(folder, feed, symbols, rate)
+        Demo.showing = True
+        deadline = time.monotonic() + seconds if seconds is not None else float("inf")
+        self._show(load_config(config_file, {}, ()).config, deadline)
+
+    def _start(self, folder: Path, feed: str | None, symbols: int, rate: float) -> Path:
+        from connector.local.exchange_thread import ExchangeThread
+        from connector.local.stack import LocalStack
+
+        started = time.monotonic()
+        stack = self._running.enter_context(LocalStack())
+        self._say(f"broker {stack.bootstrap_servers}, registry {stack.registry_url}", started)
+        if feed is None:
+            exchange = self._running.enter_context(ExchangeThread(symbols=symbols, rate_hz=rate))
+            feed, rest = exchange.url, exchange.rest_url
+            self._say(f"fake exchange {feed}, {symbols} symbols at {rate:g} Hz", started)
+        else:
+            rest = "https://fapi.binance.com"
+        config_file = folder / "connector.toml"
+        config_file.write_text(
+            f'[feed]\nurl = "{feed}"\nrest_url = "{rest}"\n'
+            f'[topic]\nname = "{TOPIC}"\n'
+            f'[kafka]\n"bootstrap.servers" = "{stack.bootstrap_servers}"\n'
+            f'[registry]\nurl = "{stack.registry_url}"\n'
+            f'[journal]\npath = "{folder / "journal"}"\n'
+            "[http]\nport = 0\n"
+        )
+        _run(["schema", "register", "--config", str(config_file)])
+        self._running.enter_context(_connector(config_file, folder / "connector.log"))
+        self._say(f"connector, as: binance-kafka-source run --config {config_file}", started)
+        return config_file
+
+    def _say(self, what: str, started: float) -> None:
+        self._console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {what}", highlight=False)
+
+    def _show(self, config: Config, deadline: float) -> None:
+        from rich.live import Live
+        from rich.text import Text
+
+        from connector.commands.tick_table import TickTable
+        from connector.edges.schema_files import load_schema
+        from connector.edges.topic_reader import TopicReader, registry_decoder
+
+        table = TickTable(load_schema(config.schema.file))
+        reader = self._reader(lambda: TopicReader(config.kafka, TOPIC, registry_decoder(config.registry, TOPIC)))
+        self._running.callback(reader.close)
+        reader.start(0)
+        terminal = self._console.is_terminal
+        started = time.monotonic()
+        with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
+            while not self._ended.is_set() and time.monotonic() < deadline:
+                table.add(reader.rows(DRAWN_EVERY_S), live=reader.at_end)
+                if not table.records and time.monotonic() - started > FIRST_TICK_S:
+                    log = (Path(config.journal.path).parent / "connector.log").read_text()
+                    raise FatalError(f"no tick reached the topic within {FIRST_TICK_S:.0f} s; the connector said:\n{log}")
+                if terminal or time.monotonic() + DRAWN_EVERY_S >= deadline:
+                    rows = max(5, self._console.size.height - LINES_AROUND_THE_TABLE) if terminal else 1_000
+                    above = Text("\n".join(_counters(table, reader.partitions)))
+                    live.update(table.render(time.time_ns() // 1_000_000, width=self._console.width, most_rows=rows, above=above), refresh=True)
+        self._console.print(f"{table.records:,} records of {table.symbols} symbols read back; stopping", highlight=False)
+
+    def _reader(self, make: Callable[[], TopicReader]) -> TopicReader:
+        """The topic is made by the connector: it may take a moment."""
+        deadline = time.monotonic() + FIRST_TICK_S
+        while True:
+            try:
+                return make()
+            except ConfigurationError:
+                if time.monotonic() > deadline or self._ended.is_set():
+                    raise
+                time.sleep(0.2)
+
+
+def _counters(table: TickTable, partitions: int) -> Iterator[str]:
+    yield f"{TOPIC} · {partitions} partitions · {table.symbols} symbols · {table.records:,} records read back"
+    visible = table.visible_after_ms()
+    if visible is not None:
+        yield f"received → visible under read_committed: median {visible[0]:.0f} ms, 99 % within {visible[1]:.0f} ms"
+
+
+def _run(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "connector", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    if done.returncode:
+        raise FatalError(f"{' '.join(arguments[:2])} failed: {done.stderr.strip()}")
+
+
+@contextmanager
+def _connector(config_file: Path, log_file: Path) -> Iterator[None]:
+    """The connector as a process of its own; asked to stop at the end, and made to where it does not."""
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "connector", "run", "--config", str(config_file)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,167 @@
+"""``replay``: frames from a file through the same path as live ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from connector.commands.sources import Sources, with_sources
+from connector.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from connector.config import Config
+    from connector.core.happenings import Happening
+    from connector.core.values import Frame
+    from connector.edges.frame_file import FrameFile
+    from connector.runner import Connector
+
+MOST_FRAMES_AHEAD = 4000
+"""Frames in the journal that the topic does not hold yet; reading the file waits for it."""
+WRITER_WITHIN_S = 30.0
+AGE_WITHOUT_BOUND_S = 1e9
+FRAMES_A_STEP = 100
+
+
+@click.command("replay")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@with_sources
+@click.option("--speed", default="1", show_default=True, help="max, or how many times as fast as it was received.")
+def command(sources: Sources, file: Path, speed: str) -> int:
+    """Write the frames in FILE to the topic, as `run` would have. FILE is what `record` wrote, or one message a line.
+
+    It takes no topic from a running connector: it has a transactional.id of its own and waits for the topic to rest.
+    """
+    config = _for_replay(sources.load("log.level=warning").config)
+    return Replay(config, file, _factor(speed)).run()
+
+
+def _factor(speed: str) -> float | None:
+    if speed == "max":
+        return None
+    try:
+        factor = float(speed)
+    except ValueError:
+        factor = 0.0
+    if not factor > 0:
+        raise ConfigurationError(f"--speed {speed}: say max or a number above 0, as 1 or 10")
+    return factor
+
+
+def _for_replay(config: Config) -> Config:
+    """The same, with a lock, a journal and a port of its own."""
+    from connector.options import Properties
+
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        kafka=Properties({**config.kafka, "transactional.id": f"{config.transactional_id}-replay"}),
+        journal=replace(config.journal, path=f"{config.journal.path}.replay", max_age=AGE_WITHOUT_BOUND_S),
+        http=replace(config.http, port=0),
+    )
+
+
+class Replay:
+    """One run, its progress and its sum."""
+
+    def __init__(self, config: Config, path: Path, factor: float | None) -> None:
+        from connector.edges.frame_file import FrameFile
+
+        self._config = config
+        self._file: FrameFile = FrameFile(path)
+        self._factor = factor
+        self._accepted = 0
+        self._first_seq = 0
+        self.frames = self.records = self.letters = self.duplicates = 0
+
+    def run(self) -> int:
+        from rich.console import Console
+
+        from connector.runner import Connector
+
+        self._remove_journal()
+        connector = Connector(self._config, historical=True, also=self._count)
+        started = time.monotonic()
+        code = connector.run(self._source)
+        took_s = time.monotonic() - started
+        self._remove_journal()
+        Console(stderr=True).print(
+            f"{self.frames:,} frames: {self.records:,} records, {self.letters:,} rejects, "
+            f"{self.duplicates:,} duplicates, in {took_s:.1f} s: {self.records / took_s:,.0f} records a second",
+            highlight=False,
+        )
+        return code
+
+    def _count(self, happening: Happening) -> None:
+        from connector.core.happenings import Committed
+
+        if isinstance(happening, Committed):
+            self.frames += happening.frames
+            self.records += happening.records
+            self.letters += happening.letters
+            self.duplicates += happening.duplicates
+
+    def _remove_journal(self) -> None:
+        """That of an earlier replay belongs to its file, not to this one."""
+        path = Path(self._config.journal.path)
+        for each in path.parent.glob(f"{path.name}*"):
+            each.unlink()
+
+    async def _source(self, connector: Connector, asked: asyncio.Event) -> None:
+        self._first_seq = connector.journal.newest_seq
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True)) as progress, self._file as file:
+            task = progress.add_task("replay", total=file.size_bytes)
+            pace = Pace(connector, self._factor)
+            for frame, position in file.frames(time.time_ns()):
+                if asked.is_set():
+                    return
+                await asyncio.sleep(pace.delay_s(frame, time.monotonic()))
+                connector.accept(frame)
+                self._accepted += 1
+                if self._accepted % FRAMES_A_STEP == 0 or not connector.is_writer():
+                    progress.update(task, completed=position)
+                    await self._let_the_topic_follow(connector, asked)
+            while not (asked.is_set() or self._delivered(connector)):
+                await asyncio.sleep(0.02)
+            progress.update(task, completed=file.size_bytes)
+
+    def _delivered(self, connector: Connector) -> bool:
+        return connector.journal.newest_seq - self._first_seq >= self._accepted and connector.sink.delivered()
+
+    async def _let_the_topic_follow(self, connector: Connector, asked: asyncio.Event) -> None:
+        """Wait for the lock after the first frame, and whenever the topic is far behind."""
+        deadline = time.monotonic() + WRITER_WITHIN_S
+        while not asked.is_set() and (not connector.is_writer() or connector.journal.frames > MOST_FRAMES_AHEAD):
+            if not connector.is_writer() and not connector.sink.state().waiting and time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"topic {self._config.topic.name} is being written; stop the connector that writes it, or replay "
+                    "into a topic of its own (--set topic.name=…)"
+                )
+            await asyncio.sleep(0.01)
+
+
+class Pace:
+    """Holds frames apart as their event times are, ``factor`` times as fast; not at all where it is ``None``."""
+
+    def __init__(self, connector: Connector, factor: float | None) -> None:
+        self._inspect = connector.normalizer.inspect
+        self._factor = factor
+        self._began: tuple[int, float] | None = None
+
+    def delay_s(self, frame: Frame, now_s: float) -> float:
+        if self._factor is None:
+            return 0.0
+        event_time_ms = getattr(self._inspect(frame.data), "event_time_ms", None)
+        if event_time_ms is None:
+            return 0.0
+        if self._began is None:
+            self._began = (event_time_ms, now_s)
+        first_ms, first_s = self._began
+        return max(0.0, first_s + (event_time_ms - first_ms) / 1000 / self._factor - now_s)

@@ -1,0 +1,126 @@
+"""Reading a topic back as any consumer would: committed records only, decoded with nothing but the registry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connector.core.errors import ConfigurationError
+from connector.edges.kafka import LIBRDKAFKA_LOG, Properties, consumer_properties, translated
+
+ASK_TIMEOUT_S = 10.0
+POLL_RECORDS = 1000
+
+Decode = Callable[[bytes], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record. ``value`` is decoded: decimals as :class:`~decimal.Decimal`, times as aware datetimes;
+    ``None`` for a tombstone."""
+
+    partition: int
+    offset: int
+    key: str
+    timestamp_ms: int
+    value: dict[str, Any] | None
+    read_at_ms: int
+
+
+class TopicReader:
+    """All partitions of one topic, from some time on or from the end. Joins no group and commits nothing.
+
+    Raises :class:`ConfigurationError` where the topic is not there or not to be read and :class:`RetryableError`
+    where the broker does not answer.
+    """
+
+    def __init__(self, properties: Properties, topic: str, decode: Decode) -> None:
+        self._topic = topic
+        self._decode = decode
+        self._consumer = Consumer(
+            {**consumer_properties(properties), "fetch.wait.max.ms": 100}, logger=LIBRDKAFKA_LOG
+        )
+        self._at_end: set[int] = set()
+        self.partitions = self._count_partitions()
+
+    def start(self, from_ms: int | None) -> None:
+        """At the first record with a timestamp of ``from_ms`` or later; ``None``: at the end."""
+        if from_ms is None:
+            starts = [TopicPartition(self._topic, p, self._end(p)) for p in range(self.partitions)]
+        else:
+            wanted = [TopicPartition(self._topic, p, max(0, from_ms)) for p in range(self.partitions)]
+            try:
+                found = self._consumer.offsets_for_times(wanted, timeout=ASK_TIMEOUT_S)
+            except KafkaException as error:
+                raise translated(error, f"finding where to start in {self._topic}") from error
+            starts = [
+                TopicPartition(self._topic, each.partition, each.offset if each.offset >= 0 else self._end(each.partition))
+                for each in found
+            ]
+        self._at_end.clear()
+        self._consumer.assign(starts)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether every partition was read to its end at least once."""
+        return len(self._at_end) == self.partitions
+
+    def rows(self, timeout_s: float) -> Iterator[Row]:
+        """What has come, after waiting for it so long at most."""
+        for message in self._consumer.consume(POLL_RECORDS, timeout=timeout_s):
+            error = message.error()
+            if error is None:
+                yield self._row(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._at_end.add(message.partition() or 0)
+            elif error.fatal():
+                raise translated(error, f"reading {self._topic}")
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _row(self, message: Message) -> Row:
+        key, value = message.key(), message.value()
+        return Row(
+            message.partition() or 0,
+            message.offset() or 0,
+            key.decode("utf-8", "replace") if isinstance(key, bytes) else "",
+            message.timestamp()[1],
+            self._decode(value) if isinstance(value, bytes) else None,
+            time.time_ns() // 1_000_000,
+        )
+
+    def _end(self, partition: int) -> int:
+        try:
+            _, end = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), timeout=ASK_TIMEOUT_S, cached=False
+            )
+        except KafkaException as error:
+            raise translated(error, f"asking for the end of {self._topic}") from error
+        return int(end)
+
+    def _count_partitions(self) -> int:
+        try:
+            found = self._consumer.list_topics(self._topic, timeout=ASK_TIMEOUT_S).topics[self._topic]
+        except KafkaException as error:
+            raise translated(error, f"asking for {self._topic}") from error
+        if found.error is not None:
+            raise ConfigurationError(
+                f"topic {self._topic}: {found.error.str()}; see topic.name, and that the connector has run"
+            )
+        return len(found.partitions)
+
+
+def registry_decoder(registry_properties: Properties, topic: str) -> Decode:
+    """Confluent's own deserializer: the writer's schema comes from the registry by the record's id."""
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry.avro import AvroDeserializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    deserializer = AvroDeserializer(SchemaRegistryClient({"timeout": 10, **registry_properties}))
+    context = SerializationContext(topic, MessageField.VALUE)
+    return lambda value: deserializer(value, context)
