@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -139,6 +140,7 @@ def parse_schema(text: str, file: str) -> StreamSchema:
     return _Reader(file).read(text)
 
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _FEED_KEYS = {
     "route": str,
     "all_stream": str,
@@ -173,8 +175,8 @@ class _Reader:
     def read(self, text: str) -> StreamSchema:
         document = self.document(text)
         parsed = self.avro(document)
-        fields = tuple(self.field(raw) for raw in document["fields"])
         feed = self.feed(document)
+        fields = tuple(self.field(raw) for raw in document["fields"])
         self.paths(fields, feed)
         self.order(fields)
         self.key_and_time(fields, feed)
@@ -195,16 +197,25 @@ class _Reader:
             raise SchemaFileError(self.file, None, f"is not JSON: {error}") from error
         if not isinstance(document, dict) or document.get("type") != "record":
             self.fail(None, 'is not an Avro record: it must be an object with "type": "record"')
-        if not isinstance(document.get("name"), str):
+        name = document.get("name")
+        if not isinstance(name, str):
             self.fail(None, 'the record has no "name"')
+        if not all(map(_NAME.fullmatch, name.split("."))):
+            self.fail(None, f"{name!r} is not a name in Avro: letters, digits and underscores")
         fields = document.get("fields")
         if not isinstance(fields, list) or not fields:
             self.fail(None, 'the record has no "fields"')
         for position, raw in enumerate(fields):
             if not isinstance(raw, dict) or not isinstance(raw.get("name"), str):
                 self.fail(None, f'"fields": number {position + 1} is not an object with a "name"')
+            if not _NAME.fullmatch(raw["name"]):
+                self.fail(raw["name"], "is not a name in Avro: letters, digits and underscores")
             if "type" not in raw:
                 self.fail(raw["name"], 'has no "type"')
+        names = [raw["name"] for raw in fields]
+        for name in names:
+            if names.count(name) > 1:
+                self.fail(name, "is there twice")
         return document
 
     def avro(self, document: dict[str, Any]) -> Any:
@@ -333,7 +344,7 @@ def _avro_problem(document: dict[str, Any]) -> str | None:
     try:
         fastavro.parse_schema(document)
     except UnknownType as error:
-        return f"unknown type {error.name!r}"
+        return f"unknown type {error.name.removeprefix(document.get('namespace', '') + '.')!r}"
     except (SchemaParseException, ValueError, TypeError, KeyError, AttributeError) as error:
         return f"is not valid Avro: {error}"
     return None
