@@ -21,6 +21,11 @@ class ManualClock(Clock):
         self.now_s = 0.0
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether somebody sleeps: with one sleeper in the test, that it has done its work."""
+        return bool(self._sleepers)
+
     def monotonic(self) -> float:
         return self.now_s
 
