@@ -65,6 +65,13 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def until(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    """Wait, in real time, for something that a socket on loopback brings about. Raises TimeoutError."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 - the condition is anything; there is no event for it
+            await asyncio.sleep(0.005)
+
+
 class ScriptedSocket:
     """An open connection whose messages and end the test decides."""
 

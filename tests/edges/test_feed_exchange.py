@@ -26,7 +26,8 @@ from connector.core.values import Frame, Origin
 from connector.edges.feed import Feed, FeedOptions
 from connector.edges.probe import Finding, probe
 from connector.edges.rest import RestFill
-from connector.local.exchange import FakeExchange, Rules
+from connector.local.exchange import FakeExchange
+from tests.edges.scripted import until
 
 H = TypeVar("H", bound=Happening)
 _FILE = Path(__file__).parents[2] / "schemas" / "asset_index.avsc"
@@ -67,15 +68,10 @@ class Stage:
         decoded = [json.loads(frame.data) for frame in self.frames if frame.data.startswith(b'[{"e"')]
         return [elements[0]["E"] for elements in decoded]
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not condition():
-                await asyncio.sleep(0.01)
-
     async def periods(self, count: int) -> None:
         """Wait until so many more have been delivered."""
         goal = len(self.event_times_ms()) + count
-        await self.until(lambda: len(self.event_times_ms()) >= goal)
+        await until(lambda: len(self.event_times_ms()) >= goal)
 
     def assert_whole_and_in_order(self) -> None:
         """Every period since both sockets were there: once, in order."""
@@ -86,8 +82,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def _running(options: FeedOptions = OPTIONS, *, rules: Rules = Rules()) -> AsyncIterator[Stage]:
-    async with FakeExchange(symbols=5, rate_hz=RATE_HZ, rules=rules) as exchange:
+async def _running(options: FeedOptions = OPTIONS) -> AsyncIterator[Stage]:
+    async with FakeExchange(symbols=5, rate_hz=RATE_HZ) as exchange:
         frames: list[Frame] = []
         happenings: list[Happening] = []
         schema = _schema()
@@ -119,17 +115,18 @@ async def test_two_sockets_are_one_flow() -> None:
     stage.assert_whole_and_in_order()
 
 
-@pytest.mark.parametrize("fault", ["drop", "close", "oversize"])
-async def test_one_socket_ends_and_nothing_shows(fault: str) -> None:
-    ways = {
-        "drop": ("lost", lambda exchange: exchange.drop(0)),
-        "close": ("closed", lambda exchange: exchange.close(0, 1001, "bye")),
-        "oversize": ("too big", lambda exchange: exchange.oversize(5_000_000, 0)),
-    }
-    reason, order = ways[fault]
+_ENDS: dict[str, Callable[[FakeExchange], int]] = {
+    "lost": lambda exchange: exchange.drop(0),
+    "closed": lambda exchange: exchange.close(0, 1001, "bye"),
+    "too big": lambda exchange: exchange.oversize(5_000_000, 0),
+}
+
+
+@pytest.mark.parametrize("reason", list(_ENDS))
+async def test_one_socket_ends_and_nothing_shows(reason: str) -> None:
     async with _running() as stage:
-        order(stage.exchange)
-        await stage.until(lambda: len(stage.told(SocketOpened)) == 3)
+        _ENDS[reason](stage.exchange)
+        await until(lambda: len(stage.told(SocketOpened)) == 3)
         await stage.periods(20)
         assert stage.reasons() == [reason]
     stage.assert_whole_and_in_order()
@@ -139,7 +136,7 @@ async def test_one_socket_ends_and_nothing_shows(fault: str) -> None:
 async def test_one_socket_stalls_or_freezes_and_nothing_shows(fault: str) -> None:
     async with _running() as stage:
         getattr(stage.exchange, fault)(0)
-        await stage.until(lambda: stage.reasons() == ["trailing"])
+        await until(lambda: stage.reasons() == ["trailing"])
         await stage.periods(10)
     stage.assert_whole_and_in_order()
 
@@ -155,7 +152,7 @@ async def test_one_socket_loses_periods_and_order_holds() -> None:
 
 async def test_rotation_loses_nothing() -> None:
     async with _running(replace(OPTIONS, rotate_after=0.5)) as stage:
-        await stage.until(lambda: stage.reasons().count("rotation") >= 6)
+        await until(lambda: stage.reasons().count("rotation") >= 6)
     stage.assert_whole_and_in_order()
     assert set(stage.reasons()) == {"rotation", "stopping"}
 
@@ -163,7 +160,7 @@ async def test_rotation_loses_nothing() -> None:
 async def test_the_exchanges_notice_loses_nothing() -> None:
     async with _running(replace(OPTIONS, connections=1)) as stage:
         stage.exchange.server_shutdown(0)
-        await stage.until(lambda: stage.reasons() == ["server shutdown"])
+        await until(lambda: stage.reasons() == ["server shutdown"])
         await stage.periods(5)
     stage.assert_whole_and_in_order()
 
@@ -172,7 +169,7 @@ async def test_one_socket_is_refused_for_a_while_and_the_other_stays() -> None:
     async with _running() as stage:
         stage.exchange.refuse(429, retry_after_s=1, times=1)
         stage.exchange.drop(0)
-        await stage.until(lambda: len(stage.told(SocketOpened)) == 3)
+        await until(lambda: len(stage.told(SocketOpened)) == 3)
         await stage.periods(5)
         (refused,) = stage.told(FeedRefused)
         assert (refused.status, refused.retry_after_s) == (429, 1.0)
@@ -188,7 +185,7 @@ async def test_accept_and_close_is_not_hammered() -> None:
         await stage.periods(40)
         assert 2 <= len(stage.told(SocketOpened)) - opened <= 12
         gate.stop()
-        await stage.until(lambda: len(stage.exchange.connections()) == 2)
+        await until(lambda: len(stage.exchange.connections()) == 2)
     stage.assert_whole_and_in_order()
 
 
@@ -206,15 +203,15 @@ async def test_both_stall_rest_fills_and_they_come_back() -> None:
         )
         task = asyncio.create_task(fill.run())
         fault = stage.exchange.stall()
-        await stage.until(lambda: len(answers) >= 1)
+        await until(lambda: len(answers) >= 1)
         assert stage.feed.state().state in ("silent", "down")
         assert {frame.origin for frame in answers} == {Origin.REST}
         normalizer = Normalizer(schema, ahead_ms=30_000, behind_ms=600_000)
         assert len(normalizer.normalize(answers[0]).ticks) == 5
-        await stage.until(lambda: any(each.reason == "silent" for each in stage.told(SocketSuspected)))
+        await until(lambda: any(each.reason == "silent" for each in stage.told(SocketSuspected)))
         fault.stop()
-        await stage.until(lambda: stage.feed.state().state == "advancing")
-        await stage.until(lambda: changes[-1] == RestFillChanged(False))
+        await until(lambda: stage.feed.state().state == "advancing")
+        await until(lambda: changes[-1] == RestFillChanged(False))
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -228,9 +225,7 @@ async def test_chosen_symbols_come_on_one_combined_connection() -> None:
         normalizer = Normalizer(schema, ahead_ms=30_000, behind_ms=600_000)
         feed = Feed(options, schema, normalizer, deliver=frames.append, tell=lambda happening: None)
         task = asyncio.create_task(feed.run())
-        async with asyncio.timeout(10):
-            while len(frames) < 20:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(frames) >= 20)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

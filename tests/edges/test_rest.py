@@ -26,11 +26,12 @@ from connector.core.values import Frame, Origin
 from connector.edges import rest
 from connector.edges.feed import FeedOptions
 from connector.edges.rest import RestFill
-from tests.edges.scripted import ManualClock, settle
+from tests.edges.scripted import ManualClock, settle, until
 
 H = TypeVar("H", bound=Happening)
 _FILE = Path(__file__).parents[2] / "schemas" / "asset_index.avsc"
 PATH = "/fapi/v1/assetIndex"
+OPTIONS = FeedOptions()
 
 
 @dataclass
@@ -90,14 +91,12 @@ class Stage:
         """Let time pass, second by second; each second's requests are answered before the next."""
         for _ in range(count):
             await self.clock.advance(0.5)
-            async with asyncio.timeout(5):
-                while not self.clock.is_idle:
-                    await asyncio.sleep(0.001)
+            await until(lambda: self.clock.is_idle)
             await self.clock.advance(0.5)
 
 
 @asynccontextmanager
-async def _running(options: FeedOptions = FeedOptions()) -> AsyncIterator[Stage]:
+async def _running(options: FeedOptions = OPTIONS) -> AsyncIterator[Stage]:
     server = Server()
     listener = await asyncio.start_server(server.talk, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
