@@ -1,0 +1,95 @@
+"""How the whole process is doing, as one frozen value, and what readiness and liveness follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connector.core.witness import ADVANCING
+
+WRITER = "writer"
+FOLLOWER = "follower"
+
+STALE_AFTER_MS = 15_000
+"""The exchange pauses for seconds in normal operation; beyond this somebody should look."""
+STUCK_AFTER_MS = 30_000
+"""A heartbeat each second is that late only where the process cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketStatus:
+    """One connection of the feed."""
+
+    connection: str
+    state: str
+    """``advancing``, ``silent``, ``frozen`` or ``down``."""
+    since_ms: int
+    """How long it has been so."""
+    frames: int
+    event_time_ms: int | None
+    """The newest it brought."""
+    last_close_reason: str
+    """Empty where none was closed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What can be said of the process at ``now_ms``. Event times are None where nothing came yet."""
+
+    now_ms: int
+    started_at_ms: int
+    version: str
+    replica: str
+    topic: str
+    role: str
+    """``starting``, ``follower`` or ``writer``."""
+    waiting: str
+    """What the sink waits for, in a sentence; empty in normal running."""
+    feed_state: str
+    feed_event_time_ms: int | None
+    sockets: tuple[SocketStatus, ...]
+    topic_event_time_ms: int | None
+    """The newest that the topic holds, as read back."""
+    journal_frames: int
+    journal_bytes: int
+    journal_max_bytes: int
+    journal_problem: str | None
+    symbols: tuple[tuple[str, int], ...]
+    """Symbol and its newest event time in the topic."""
+    heartbeat_at_ms: int
+    """When the event loop last showed that it runs."""
+    ended: tuple[str, ...] = ()
+    """Parts of the process that have ended though they should run."""
+
+
+def age_ms(status: Status, event_time_ms: int | None) -> int:
+    """How old that event time is; where nothing came yet, how long it has been waited for."""
+    since_ms = event_time_ms if event_time_ms is not None else status.started_at_ms
+    return max(0, status.now_ms - since_ms)
+
+
+def why_not_ready(status: Status) -> tuple[str, ...]:
+    """Reasons, none where ready: the writer by what the topic holds, a follower by its own feed and its following."""
+    reasons = list(why_not_alive(status))
+    if status.waiting:
+        reasons.append(f"waits: {status.waiting}")
+    if status.role == WRITER:
+        topic_age_ms = age_ms(status, status.topic_event_time_ms)
+        if topic_age_ms > STALE_AFTER_MS:
+            reasons.append(
+                f"the topic has no tick newer than {topic_age_ms / 1000:.0f} s; the feed is {status.feed_state}"
+            )
+    elif status.role == FOLLOWER:
+        if status.feed_state != ADVANCING:
+            reasons.append(f"the feed does not advance: {status.feed_state}")
+    else:
+        reasons.append(f"still {status.role}")
+    return tuple(reasons)
+
+
+def why_not_alive(status: Status) -> tuple[str, ...]:
+    """Reasons to end this process and start another; a broker or an exchange that is down is none."""
+    reasons = [f"{part} ended" for part in status.ended]
+    late_ms = status.now_ms - status.heartbeat_at_ms
+    if late_ms > STUCK_AFTER_MS:
+        reasons.append(f"no heartbeat for {late_ms / 1000:.0f} s")
+    return tuple(reasons)

@@ -1,0 +1,214 @@
+"""The metrics: every one that ``/metrics`` shows, in one table.
+
+Names are documented and stable; each is a line in :class:`Metrics`. Labels take
+words of ours, never text from outside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+
+from connector.core.status import Status
+from connector.core.values import Reason
+
+PREFIX = "binance_kafka_source"
+ROLES = ("starting", "follower", "writer")
+FEED_STATES = ("advancing", "silent", "frozen", "down")
+GAP_REASONS = (
+    "not running",
+    "feed down",
+    "feed silent",
+    "feed frozen",
+    "journal bound",
+    "rejected",
+    "unknown",
+)
+OUTCOMES = ("committed", "failed", "fenced")
+TOPICS = ("ticks", "dead_letters", "events")
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the time a counter was made doubles the page and says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class MetricLine:
+    """A line of the reference page."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+class Metrics:
+    """A registry of its own, so that several connectors can run in one process, as tests do."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.registry = CollectorRegistry()
+        self.lines: list[MetricLine] = []
+        self._clock_s = clock
+        self._started_at_s = clock()
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+
+        # Feed
+        self.frames_received = counter("frames_received", "Messages received.", "connection")
+        self.bytes_received = counter("bytes_received", "Bytes of the messages received.", "connection")
+        self.elements_received = counter("elements_received", "Elements in the messages received.", "connection")
+        self.frames_repeated = counter(
+            "frames_repeated", "Messages that a sibling connection had brought before.", "connection"
+        )
+        self.connections_opened = counter("connections_opened", "Connections opened.", "connection")
+        self.reconnects = counter(
+            "reconnects",
+            "Connections that ended and are opened again, by the reason of the end.",
+            "connection",
+            "reason",
+        )
+        self.connections_failed = counter("connections_failed", "Attempts to connect that failed, by reason.", "reason")
+        self.connections_suspected = counter(
+            "connections_suspected", "Open connections that did not bring what they should, by reason.", "reason"
+        )
+        self.feed_refusals = counter(
+            "feed_refusals", "Refusals by the exchange, by the status it answered (403, 418, 429, 451 …).", "status"
+        )
+        self.feed_complaints = counter("feed_complaints", "Error replies of the exchange to control messages.")
+        self.streams_missing = counter("streams_missing", "Streams asked for that brought nothing.")
+        self.rest_failures = counter("rest_failures", "REST requests that brought nothing, by reason.", "reason")
+        self.rest_filling = gauge("rest_filling", "1 while REST fills in for the connections.")
+        self.connections_open = gauge("connections_open", "Connections that are open.")
+        self.connections_advancing = gauge("connections_advancing", "Connections that bring event time that advances.")
+        self.feed_state = gauge("feed_state", "1 for the state that the feed is in, 0 for the others.", "state")
+        self.feed_event_time = gauge(
+            "feed_event_time_seconds", "Newest event time received, in seconds since the epoch; 0 before the first."
+        )
+        self.feed_age = gauge(
+            "feed_event_time_age_seconds", "Age of the newest event time received; since the start before the first."
+        )
+
+        # Journal
+        self.journal_frames = gauge("journal_frames", "Frames accepted that the topic was not seen to hold yet.")
+        self.journal_bytes = gauge("journal_bytes", "Bytes of these frames.")
+        self.journal_max_bytes = gauge("journal_max_bytes", "The bound of journal_bytes.")
+        self.journal_troubled = gauge("journal_troubled", "1 while the journal's file cannot be used.")
+        self.journal_troubles = counter("journal_troubles", "Times that the journal's file could not be used.")
+        self.journal_dropped_frames = counter(
+            "journal_dropped_frames", "Accepted frames given up at a bound of the journal, by policy.", "policy"
+        )
+        self.journal_dropped_bytes = counter("journal_dropped_bytes", "Bytes of these frames.", "policy")
+
+        # Sink
+        self.rejects = counter("rejects", "Frames and elements that could not become records, by reason.", "reason")
+        self.rejects_repeated = counter(
+            "rejects_repeated", "Rejects whose very bytes came before within a minute: counted here alone.", "reason"
+        )
+        self.unknown_fields = counter("unknown_fields", "Fields sent by the exchange that the schema does not name.")
+        self.frames_written = counter("frames_written", "Frames whose transaction is committed.")
+        self.records_written = counter("records_written", "Records committed, by the topic they went to.", "topic")
+        self.duplicates = counter("duplicates", "Ticks that the topic had already: dropped.")
+        self.late = counter("late", "Ticks older than the newest of their symbol: to the dead-letter topic.")
+        self.conflicts = counter("conflicts", "Ticks that the topic had with other content: to the dead-letter topic.")
+        self.transactions = counter("transactions", "Transactions, by how they ended.", "outcome")
+        self.commit_seconds = histogram("commit_seconds", "From the begin of a transaction to the end of its commit.")
+        self.latency_seconds = histogram(
+            "receive_to_commit_seconds", "From the receipt of a transaction's oldest frame to the end of its commit."
+        )
+        self.role = gauge("role", "1 for the role that this replica has, 0 for the others.", "role")
+        self.role_changes = counter(
+            "role_changes", "Changes of role, by the new role and the reason.", "role", "reason"
+        )
+        self.takeovers = counter("takeovers", "Times that this replica took over as the writer.")
+        self.takeover_seconds = histogram("takeover_seconds", "From the decision to take over to being able to write.")
+        self.waits = counter("waits", "Attempts put off because something outside was not there.", "what")
+        self.kafka_complaints = counter(
+            "kafka_complaints", "Errors that the Kafka client reported and goes on from.", "client", "code"
+        )
+        self.partitions_grown = counter("partitions_grown", "Times that the topic had more partitions than before.")
+
+        # Topic and ledger
+        self.records_followed = counter("records_followed", "Records read back from the topic.")
+        self.topic_event_time = gauge(
+            "topic_event_time_seconds",
+            "Newest event time in the topic, in seconds since the epoch; 0 before the first.",
+        )
+        self.topic_age = gauge(
+            "topic_event_time_age_seconds",
+            "Age of the newest event time in the topic; since the start before the first.",
+        )
+        self.symbols = gauge("symbols", "Symbols that the topic was seen to hold.")
+        self.symbol_changes = counter("symbol_changes", "Symbols that appeared, vanished or returned.", "kind")
+        self.gaps = counter("gaps", "Gaps written to the ledger, by reason.", "reason")
+        self.gap_periods = counter("gap_periods", "Periods missing in these gaps, by reason.", "reason")
+        self.starts_without_history = counter(
+            "starts_without_history", "Starts that found nothing in the topic to go on from."
+        )
+
+        # Process
+        self.ready = gauge("ready", "1 while /readyz answers 200.")
+        self.build = gauge("build_info", "1; what runs here.", "version", "replica", "topic")
+        ProcessCollector(registry=self.registry)
+
+        # So that the first increase from nothing can be seen.
+        self._prepare(self.rejects, (reason.value for reason in Reason))
+        self._prepare(self.gaps, GAP_REASONS)
+        self._prepare(self.gap_periods, GAP_REASONS)
+        self._prepare(self.transactions, OUTCOMES)
+        self._prepare(self.records_written, TOPICS)
+        self.set_one_of(self.role, ROLES, "starting")
+        self.set_one_of(self.feed_state, FEED_STATES, "down")
+        self._feed_event_time_s = 0.0
+        self._topic_event_time_s = 0.0
+        self.feed_age.set_function(lambda: self._age_s(self._feed_event_time_s))
+        self.topic_age.set_function(lambda: self._age_s(self._topic_event_time_s))
+
+    def observe(self, status: Status, *, ready: bool) -> None:
+        """Takes over what only a look at the whole can tell; to be called each second."""
+        self.set_one_of(self.role, ROLES, status.role)
+        self.set_one_of(self.feed_state, FEED_STATES, status.feed_state)
+        self.connections_open.set(sum(socket.state != "down" for socket in status.sockets))
+        self.connections_advancing.set(sum(socket.state == "advancing" for socket in status.sockets))
+        self.set_feed_event_time(status.feed_event_time_ms)
+        self.set_topic_event_time(status.topic_event_time_ms)
+        self.journal_frames.set(status.journal_frames)
+        self.journal_bytes.set(status.journal_bytes)
+        self.journal_max_bytes.set(status.journal_max_bytes)
+        self.journal_troubled.set(status.journal_problem is not None)
+        self.symbols.set(len(status.symbols))
+        self.ready.set(ready)
+
+    def set_feed_event_time(self, event_time_ms: int | None) -> None:
+        self._feed_event_time_s = (event_time_ms or 0) / 1000
+        self.feed_event_time.set(self._feed_event_time_s)
+
+    def set_topic_event_time(self, event_time_ms: int | None) -> None:
+        """Negative: the topic holds nothing."""
+        self._topic_event_time_s = max(0, event_time_ms or 0) / 1000
+        self.topic_event_time.set(self._topic_event_time_s)
+
+    def set_one_of(self, gauge: Gauge, words: tuple[str, ...], word: str) -> None:
+        for each in words:
+            gauge.labels(each).set(each == word)
+
+    def _age_s(self, event_time_s: float) -> float:
+        return max(0.0, self._clock_s() - (event_time_s or self._started_at_s))
+
+    @staticmethod
+    def _prepare(counter: Counter, words: Iterable[str]) -> None:
+        for word in words:
+            counter.labels(word)
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        self.lines.append(MetricLine(f"{PREFIX}_{name}_total", "counter", labels, help))
+        return Counter(f"{PREFIX}_{name}", help, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help: str, *labels: str) -> Gauge:
+        self.lines.append(MetricLine(f"{PREFIX}_{name}", "gauge", labels, help))
+        return Gauge(f"{PREFIX}_{name}", help, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help: str) -> Histogram:
+        self.lines.append(MetricLine(f"{PREFIX}_{name}", "histogram", (), help))
+        return Histogram(f"{PREFIX}_{name}", help, buckets=_SECONDS, registry=self.registry)

@@ -1,0 +1,178 @@
+"""Log, metrics, and what the status page shows of the past.
+
+What becomes of each happening stands in :mod:`connector.edges.telemetry_lines`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from connector.core.happenings import Committed, FrameReceived, Happening, Rejected
+from connector.core.repeats import Repeats
+from connector.core.status import Status, why_not_ready
+from connector.edges.log import LogFormat, LogLevel, cleaner, open_log
+from connector.edges.metrics import Metrics
+from connector.edges.telemetry_lines import LINES, Fields, Line
+
+_RECENT = 10
+_RATE_WINDOW_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What was logged, kept for the status page."""
+
+    at_s: float
+    level: str
+    event: str
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Per second, over the last minute."""
+
+    frames: float = 0.0
+    bytes: float = 0.0
+    records: float = 0.0
+    rejects: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at_s: float
+    frames: int
+    bytes: int
+    records: int
+    rejects: int
+
+
+class Telemetry:
+    """Log, metrics and what the status page shows of the past. Any thread may call; nothing is raised.
+
+    ``secrets`` are values that must not be shown wherever they turn up.
+    """
+
+    def __init__(
+        self,
+        *,
+        log_format: LogFormat = "text",
+        log_level: LogLevel = "info",
+        secrets: Iterable[str] = (),
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.metrics = Metrics(clock)
+        self.clean = cleaner(secrets)
+        self._clock_s = clock
+        self._monotonic_s = monotonic
+        self._log = open_log(log_format, log_level, stream)
+        self._lock = threading.Lock()
+        self._repeats: Repeats[Happening] = Repeats()
+        self._recent: dict[type[Happening], deque[Logged]] = {}
+        self._notable: deque[Logged] = deque(maxlen=_RECENT)
+        self._totals = _Sample(monotonic(), 0, 0, 0, 0)
+        self._samples: deque[_Sample] = deque([self._totals])
+
+    def tell(self, happening: Happening) -> None:
+        """Counts it, and logs it where its line says so."""
+        line = LINES[type(happening)]
+        line.count(self.metrics, happening)
+        now_s = self._monotonic_s()
+        with self._lock:
+            self._add_up(happening)
+            told = line.repeats_by is None or self._repeats.is_first(
+                (line.event, line.repeats_by(happening)), happening, now_s
+            )
+        if line.event:
+            logged = self._logged(line, happening)
+            with self._lock:
+                self._recent.setdefault(line.kind, deque(maxlen=_RECENT)).append(logged)
+            if told:
+                self._write(logged)
+
+    def observe(self, status: Status) -> None:
+        """To be called each second: gauges, rates, and what was held back from the log."""
+        self.metrics.observe(status, ready=not why_not_ready(status))
+        now_s = self._monotonic_s()
+        with self._lock:
+            sample = _Sample(now_s, self._totals.frames, self._totals.bytes, self._totals.records, self._totals.rejects)
+            self._samples.append(sample)
+            while now_s - self._samples[0].at_s > _RATE_WINDOW_S:
+                self._samples.popleft()
+        self.sum_up()
+
+    def sum_up(self, *, everything: bool = False) -> None:
+        """Logs what was held back and is due; all of it before the end."""
+        with self._lock:
+            due = self._repeats.due(self._monotonic_s(), all_of_them=everything)
+        for summary in due:
+            self._write(self._logged(LINES[type(summary.last)], summary.last, times=summary.times))
+
+    def rates(self) -> Rates:
+        with self._lock:
+            first, last = self._samples[0], self._samples[-1]
+        elapsed_s = last.at_s - first.at_s
+        if elapsed_s <= 0:
+            return Rates()
+        return Rates(
+            (last.frames - first.frames) / elapsed_s,
+            (last.bytes - first.bytes) / elapsed_s,
+            (last.records - first.records) / elapsed_s,
+            (last.rejects - first.rejects) / elapsed_s,
+        )
+
+    def recent(self, kind: type[Happening]) -> tuple[Logged, ...]:
+        """The last few of that class, newest first."""
+        with self._lock:
+            return tuple(reversed(self._recent.get(kind, ())))
+
+    def notable(self) -> tuple[Logged, ...]:
+        """The last few log lines above ``info``, newest first."""
+        with self._lock:
+            return tuple(reversed(self._notable))
+
+    def _add_up(self, happening: Happening) -> None:
+        before = self._totals
+        if isinstance(happening, FrameReceived):
+            self._totals = _Sample(
+                before.at_s,
+                before.frames + 1,
+                before.bytes + happening.size_bytes,
+                before.records,
+                before.rejects,
+            )
+        elif isinstance(happening, Committed):
+            self._totals = _Sample(
+                before.at_s, before.frames, before.bytes, before.records + happening.records, before.rejects
+            )
+        elif isinstance(happening, Rejected):
+            self._totals = _Sample(before.at_s, before.frames, before.bytes, before.records, before.rejects + 1)
+
+    def _logged(self, line: Line[Any], happening: Happening, **more: int) -> Logged:
+        shown = {name: self._shown(value) for name, value in line.show(happening).items()}
+        return Logged(self._clock_s(), line.level_of(happening), line.event, {**shown, **more})
+
+    def _write(self, logged: Logged) -> None:
+        if logged.level != "info":
+            with self._lock:
+                self._notable.append(logged)
+        # A reader of our standard error that is gone must not stop the feed; nobody is left to tell.
+        with contextlib.suppress(OSError, ValueError):
+            getattr(self._log, logged.level)(logged.event, **logged.fields)
+
+    def _shown(self, value: object) -> object:
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, float):
+            return round(value, 3)
+        if isinstance(value, tuple):
+            return [self._shown(each) for each in value]
+        return value
