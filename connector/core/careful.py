@@ -123,8 +123,9 @@ class ElementReader:
         found = element.get(self._event_type_key, _ABSENT)
         if found is _ABSENT:
             raise Unfit(Reason.MISSING, "is missing: it is the event type", self._event_type_key)
-        if not isinstance(found, str) or isinstance(found, Number) or found != self._event_type:
-            said = shown(found) if isinstance(found, str) else _json_name(found)
+        is_text = isinstance(found, str) and not isinstance(found, Number)
+        if not is_text or found != self._event_type:
+            said = shown(found) if is_text else _json_name(found)
             raise Unfit(Reason.EVENT_TYPE, f"is {said}, not the event type {self._event_type!r}", self._event_type_key)
 
     def _value(self, element: dict[str, Any], spec: FieldSpec, path: tuple[str, ...], read: FieldReader) -> Any:

@@ -261,8 +261,10 @@ def _for_fastavro(sample: Any, spec: FieldSpec) -> Any:
 
 
 def _samples(spec: FieldSpec) -> list[Any]:
-    samples = list(_SAMPLES[spec.kind](spec))
-    return [*samples, None] if spec.nullable else samples
+    samples = _SAMPLES[spec.kind](spec)
+    if not spec.nullable:
+        return samples
+    return [None, *(sample for sample in samples if sample != "")]  # empty text is null there
 
 
 def _decimal_samples(spec: FieldSpec) -> list[str]:

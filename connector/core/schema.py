@@ -200,8 +200,9 @@ class _Reader:
         name = document.get("name")
         if not isinstance(name, str):
             self.fail(None, 'the record has no "name"')
-        if not all(map(_NAME.fullmatch, name.split("."))):
-            self.fail(None, f"{name!r} is not a name in Avro: letters, digits and underscores")
+        for given in (name, document.get("namespace", name)):
+            if not isinstance(given, str) or not all(map(_NAME.fullmatch, given.split("."))):
+                self.fail(None, f"{given!r} is not a name in Avro: letters, digits and underscores")
         fields = document.get("fields")
         if not isinstance(fields, list) or not fields:
             self.fail(None, 'the record has no "fields"')

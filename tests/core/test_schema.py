@@ -128,7 +128,7 @@ MISTAKES: list[tuple[Callable[[dict[str, Any]], object], str | None, str]] = [
     (lambda d: d["fields"].insert(1, {"type": "long"}), None, 'number 2 is not an object with a "name"'),
     (lambda d: d.update(name="not a name"), None, "'not a name' is not a name in Avro"),
     (in_field("bid_rate", name="bid-rate"), "bid-rate", "is not a name in Avro"),
-    (lambda d: d.update(namespace=7), None, "is not valid Avro"),
+    (lambda d: d.update(namespace=7), None, "7 is not a name in Avro"),
     (without("bid_rate", "type"), "bid_rate", 'has no "type"'),
     (in_field("bid_rate", type="decimal"), "bid_rate", "unknown type 'decimal'"),
     (in_field("bid_rate", type={"type": "array"}), "bid_rate", "is not valid Avro"),
