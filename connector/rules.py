@@ -108,12 +108,21 @@ def _registry(config: Config) -> _Problems:
         yield "registry.timeout: expected a number of seconds, more than 0"
 
 
-_RULES: tuple[Callable[[Config], _Problems], ...] = (_addresses, _symbols, _topics, _kafka, _registry)
+def _pinned(config: Config) -> _Problems:
+    if (config.schema.id is None) != (config.schema.events_id is None):
+        missing = "schema.id" if config.schema.id is None else "schema.events_id"
+        yield (
+            f"{missing}: pin schema.id and schema.events_id both or neither, so that a start needs no registry; "
+            "`schema check` shows both ids"
+        )
+
+
+_RULES: tuple[Callable[[Config], _Problems], ...] = (_addresses, _symbols, _topics, _kafka, _registry, _pinned)
 
 
 def _missing(config: Config, needs: Collection[str]) -> _Problems:
     if "kafka" in needs and not config.kafka.get("bootstrap.servers"):
         yield 'kafka."bootstrap.servers": required: the brokers as host:port, parted by commas'
-    pinned = config.schema.id is not None and config.schema.events_id is not None
+    pinned = config.schema.id is not None
     if "registry" in needs and "url" not in config.registry and not pinned:
         yield "registry.url: required, unless schema.id and schema.events_id pin the ids"

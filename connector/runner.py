@@ -11,7 +11,7 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,7 +41,7 @@ HEARTBEAT_S = 1.0
 LEDGER_CLOSE_S = 2.0
 REST_AFTER_TAKEOVER_S = 2.0
 
-Source = Callable[["Connector", asyncio.Event], Awaitable[None]]
+Source = Callable[["Connector", asyncio.Event], Coroutine[None, None, None]]
 """Brings frames to :meth:`Connector.accept` until the event is set or there are no more."""
 
 
@@ -146,7 +146,7 @@ class Connector:
         return ", ".join(tasks[task] for task in done)
 
     async def _sink_ended(self) -> None:
-        while not self.sink.ended.is_set():
+        while not self.sink.ended.is_set():  # noqa: ASYNC110 - an event of threads
             await asyncio.sleep(0.1)
 
     async def _heartbeat(self) -> None:
@@ -223,10 +223,9 @@ def schema_ids(config: Config, schema: StreamSchema, event_text: str) -> tuple[i
         return config.schema.id, config.schema.events_id
     registry = Registry(config.registry)
     try:
-        found = registry.lookup(subject_of(config.topic.name), schema.text) if config.schema.id is None else 0
         return (
-            config.schema.id or found,
-            config.schema.events_id or registry.lookup(subject_of(config.events_topic), event_text),
+            registry.lookup(subject_of(config.topic.name), schema.text),
+            registry.lookup(subject_of(config.events_topic), event_text),
         )
     finally:
         registry.close()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from connector.config import Config
+    from connector.commands.tick_table import TickTable
     from connector.edges.topic_reader import TopicReader
 
 TOPIC = "binance.usdm.asset-index"
@@ -137,12 +138,21 @@ class Demo:
                 table.add(reader.rows(DRAWN_EVERY_S), live=reader.at_end)
                 if not table.records and time.monotonic() - started > FIRST_TICK_S:
                     log = (Path(config.journal.path).parent / "connector.log").read_text()
-                    raise FatalError(f"no tick reached the topic within {FIRST_TICK_S:.0f} s; the connector said:\n{log}")
+                    raise FatalError(
+                        f"no tick reached the topic within {FIRST_TICK_S:.0f} s; the connector said:\n{log}"
+                    )
                 if terminal or time.monotonic() + DRAWN_EVERY_S >= deadline:
                     rows = max(5, self._console.size.height - LINES_AROUND_THE_TABLE) if terminal else 1_000
                     above = Text("\n".join(_counters(table, reader.partitions)))
-                    live.update(table.render(time.time_ns() // 1_000_000, width=self._console.width, most_rows=rows, above=above), refresh=True)
-        self._console.print(f"{table.records:,} records of {table.symbols} symbols read back; stopping", highlight=False)
+                    live.update(
+                        table.render(
+                            time.time_ns() // 1_000_000, width=self._console.width, most_rows=rows, above=above
+                        ),
+                        refresh=True,
+                    )
+        self._console.print(
+            f"{table.records:,} records of {table.symbols} symbols read back; stopping", highlight=False
+        )
 
     def _reader(self, make: Callable[[], TopicReader]) -> TopicReader:
         """The topic is made by the connector: it may take a moment."""

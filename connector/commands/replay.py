@@ -164,4 +164,5 @@ class Pace:
         if self._began is None:
             self._began = (event_time_ms, now_s)
         first_ms, first_s = self._began
-        return max(0.0, first_s + (event_time_ms - first_ms) / 1000 / self._factor - now_s)
+        behind_s: float = first_s + (event_time_ms - first_ms) / 1000 / self._factor - now_s
+        return max(0.0, behind_s)

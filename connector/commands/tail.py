@@ -81,4 +81,7 @@ def _show(reader: TopicReader, schema: Any, topic: str, deadline: float) -> None
             table.add(reader.rows(DRAWN_EVERY_S), live=was_at_end)
             above = Text(f"{topic} · {reader.partitions} partitions · {table.records:,} records read")
             rows = max(5, console.size.height - 5) if console.is_terminal else 1_000
-            live.update(table.render(time.time_ns() // 1_000_000, width=console.width, most_rows=rows, above=above), refresh=True)
+            live.update(
+                table.render(time.time_ns() // 1_000_000, width=console.width, most_rows=rows, above=above),
+                refresh=True,
+            )

@@ -67,9 +67,7 @@ class GapFinder:
         if last >= first:
             yield self._gap(EVERY_SYMBOL, first, last, event_time_ms)
 
-    def before_tick(
-        self, symbol: str, newest_ms: int, event_time_ms: int, frame_time_ms: int
-    ) -> Iterator[FeedEvent]:
+    def before_tick(self, symbol: str, newest_ms: int, event_time_ms: int, frame_time_ms: int) -> Iterator[FeedEvent]:
         """Events due before a tick joins whose symbol skipped periods that others had.
 
         A tick ahead of its own frame (``frame_time_ms``) mutes its symbol

@@ -152,8 +152,11 @@ class Pipeline:
             reason, detail = Reason.CONFLICT, "the topic holds this symbol and event time with other content"
         else:
             newest = self._history.symbols[tick.symbol].newest
-            reason, detail = Reason.LATE, f"{newest - tick.event_time_ms} ms older than the symbol's newest in the topic"
-        data = self._normalizer.element(frame, tick.index)
+            reason, detail = (
+                Reason.LATE,
+                f"{newest - tick.event_time_ms} ms older than the symbol's newest in the topic",
+            )
+        data = self._normalizer.element(frame, tick.position)
         reject = Reject(reason, "", f"{detail} (event time {tick.event_time_ms})", data, tick.symbol, normalized.stream)
         self._reject(reject, frame, batch)
 

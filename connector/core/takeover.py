@@ -51,7 +51,7 @@ class TakeoverRule:
         feed does not advance leaves the others ten times as long: it takes
         over only where no better one is there.
         """
-        after = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
+        after: float = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
         after = max(after, 5 * answer_s) * (1 + 0.3 * chance)
         return after if feed_advancing else after * DEAF_FACTOR
 

@@ -38,8 +38,8 @@ class Tick(NamedTuple):
     event_time_ms: int
     content: bytes
     """The Avro encoding of all fields that come from the wire, in schema order."""
-    index: int
-    """Position among the frame's elements; finds the element's bytes again (``Normalizer.element``)."""
+    position: int
+    """Place among the frame's elements; finds the element's bytes again (``Normalizer.element``)."""
 
 
 class Reason(StrEnum):

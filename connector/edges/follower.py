@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
+    AdminClient,
+    ListOffsetsResultInfo,
+    OffsetSpec,
+)
 
 from connector.core.admit import CONTENT_UNKNOWN, History, content_hash
 from connector.core.errors import RetryableError
@@ -60,25 +64,29 @@ class Follower:
         self._history.clear()
         self.passed.clear()
         self.newest_ms = -1
-        newest_ms = self._newest_timestamp()
+        starts = self._starts(oldest_needed_ms, window_ms)
+        self._positions = dict(starts)
         self._consumer = Consumer(
             consumer_properties(self._properties), logger=LIBRDKAFKA_LOG, error_cb=self._complaints
         )
-        ends = self.end_offsets()
-        starts = ends
-        if newest_ms >= 0:
-            # A record's timestamp is its event time, so time finds the offset.
-            start_ms = max(0, min(newest_ms, oldest_needed_ms if oldest_needed_ms is not None else newest_ms) - window_ms)
-            wanted = [TopicPartition(self._topic, partition, start_ms) for partition in ends]
-            try:
-                found = self._consumer.offsets_for_times(wanted, timeout=ASK_TIMEOUT_S)
-            except KafkaException as error:
-                self.close()
-                raise translated(error, f"finding where to start in {self._topic}") from error
-            starts = {each.partition: each.offset if each.offset >= 0 else ends[each.partition] for each in found}
-        self._positions = dict(starts)
         self._consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()])
-        self.read_committed(timeout_s=60.0)
+        try:
+            # What an open transaction hides is waited for by whoever holds the lock, not here.
+            self.read_to(self.end_offsets(committed_only=True), timeout_s=60.0)
+        except RetryableError:
+            self.close()
+            raise
+
+    def _starts(self, oldest_needed_ms: int | None, window_ms: int) -> dict[int, int]:
+        """Offsets by partition. A record's timestamp is its event time, so time finds them."""
+        ends = self.end_offsets()
+        newest_ms = self._newest_timestamp()
+        if newest_ms < 0:
+            return ends
+        oldest_ms = newest_ms if oldest_needed_ms is None else min(newest_ms, oldest_needed_ms)
+        since = OffsetSpec.for_timestamp(max(0, oldest_ms - window_ms))
+        found = self._list_offsets(since, f"finding where to start in {self._topic}")
+        return {p: found[p].offset if found[p].offset >= 0 else end for p, end in ends.items()}
 
     @property
     def is_open(self) -> bool:
@@ -127,32 +135,22 @@ class Follower:
                 self._history.add(
                     symbol, event_time_ms, content_hash(content) if content is not None else CONTENT_UNKNOWN
                 )
-            self._positions[message.partition()] = message.offset() + 1
+            self._read_up_to(message, 1)
             self.records += 1
         return foreign
 
     def _met(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             # Commit markers take offsets and yield no message: only this tells that they were read.
-            self._positions[message.partition()] = message.offset()
+            self._read_up_to(message, 0)
         elif error.fatal():
             self.close()
             raise translated(error, f"following {self._topic}")
 
-    def read_committed(self, timeout_s: float) -> None:
-        """Read what is committed by now: an open transaction is waited for by whoever has the lock alone."""
-        deadline = time.monotonic() + timeout_s
-        consumer = self._open_consumer()
-        for partition in range(self.partitions):
-            try:
-                _, end = consumer.get_watermark_offsets(
-                    TopicPartition(self._topic, partition), timeout=ASK_TIMEOUT_S, cached=False
-                )
-            except KafkaException as error:
-                self.close()
-                raise translated(error, f"asking for the end of {self._topic}") from error
-            while self._positions.get(partition, 0) < end and time.monotonic() < deadline:
-                self.poll(0.1)
+    def _read_up_to(self, message: Message, more: int) -> None:
+        partition, offset = message.partition(), message.offset()
+        if partition is not None and offset is not None:
+            self._positions[partition] = offset + more
 
     def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
         """Read until every partition is at its end offset."""
@@ -166,43 +164,43 @@ class Follower:
                 )
             self.poll(0.1)
 
-    def end_offsets(self) -> dict[int, int]:
-        """High watermarks, of uncommitted records too. A new client each time: after a broker froze or
-        restarted, one with stale metadata can fail for good."""
-        ends = {}
-        watcher = Consumer(consumer_properties(self._properties, committed_only=False), logger=LIBRDKAFKA_LOG)
-        try:
-            for partition in range(self.partitions):
-                try:
-                    _, end = watcher.get_watermark_offsets(
-                        TopicPartition(self._topic, partition), timeout=ASK_TIMEOUT_S, cached=False
-                    )
-                except KafkaException as error:
-                    raise translated(error, f"asking for the end of {self._topic}") from error
-                ends[partition] = end
-        finally:
-            watcher.close()
-        return ends
+    def end_offsets(self, *, committed_only: bool = False) -> dict[int, int]:
+        """Where each partition ends: the high watermark, or the last stable offset for ``committed_only``."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        found = self._list_offsets(latest, f"asking for the end of {self._topic}", committed_only=committed_only)
+        return {partition: result.offset for partition, result in found.items()}
 
     def partition_count(self) -> int:
         """As the broker says now."""
+        admin = self._admin()
         try:
-            topics = self._open_consumer().list_topics(self._topic, timeout=ASK_TIMEOUT_S).topics
+            topics = admin.list_topics(self._topic, timeout=ASK_TIMEOUT_S).topics
         except KafkaException as error:
             raise translated(error, f"asking for the partitions of {self._topic}") from error
         return len(topics[self._topic].partitions)
 
     def _newest_timestamp(self) -> int:
         """The newest event time in the topic, -1 where it is empty."""
-        admin = AdminClient(admin_properties(self._properties), logger=LIBRDKAFKA_LOG)
-        wanted = {TopicPartition(self._topic, p): OffsetSpec.max_timestamp() for p in range(self.partitions)}
-        newest = -1
+        newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+        found = self._list_offsets(newest, f"asking for the newest record of {self._topic}")
+        return max(result.timestamp for result in found.values())
+
+    def _admin(self) -> AdminClient:
+        """A new client for each question: one with stale metadata fails for good after a broker froze or restarted,
+        and on the consumer's own connection every question waits behind a fetch that waits for data."""
+        return AdminClient(admin_properties(self._properties), logger=LIBRDKAFKA_LOG)
+
+    def _list_offsets(
+        self, spec: OffsetSpec, doing: str, *, committed_only: bool = False
+    ) -> dict[int, ListOffsetsResultInfo]:
+        isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
+        admin = self._admin()
+        wanted = {TopicPartition(self._topic, partition): spec for partition in range(self.partitions)}
         try:
-            for future in admin.list_offsets(wanted, request_timeout=ASK_TIMEOUT_S).values():
-                newest = max(newest, future.result().timestamp)
+            asked = admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ASK_TIMEOUT_S)
+            return {partition.partition: future.result() for partition, future in asked.items()}
         except KafkaException as error:
-            raise translated(error, f"asking for the newest record of {self._topic}") from error
-        return newest
+            raise translated(error, doing) from error
 
     def close(self) -> None:
         if self._consumer is not None:

@@ -69,9 +69,7 @@ def producer_properties(given: Properties) -> dict[str, Any]:
 
 def consumer_properties(given: Properties, *, committed_only: bool = True) -> dict[str, Any]:
     """For a consumer that is assigned its partitions: it joins no group and commits nothing."""
-    kept = {
-        k: v for k, v in given.items() if k not in _PRODUCER_ONLY and not k.startswith(_PRODUCER_ONLY_PREFIXES)
-    }
+    kept = {k: v for k, v in given.items() if k not in _PRODUCER_ONLY and not k.startswith(_PRODUCER_ONLY_PREFIXES)}
     isolation = "read_committed" if committed_only else "read_uncommitted"
     return {**_CONSUMER, "group.id": "binance-kafka-source-unused", **kept, "isolation.level": isolation}
 
@@ -124,4 +122,3 @@ class Complaints:
         if error.code() in _AUTHENTICATION:
             self.refused = error
         self._tell(KafkaComplained(self._client, error.name(), error.str()))
-

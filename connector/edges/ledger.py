@@ -36,7 +36,9 @@ class Ledger:
     Until :meth:`open` the entries wait in memory, a bounded number of them.
     """
 
-    def __init__(self, properties: Properties, topic: str, replica: str, writes: Callable[[], bool], tell: Tell) -> None:
+    def __init__(
+        self, properties: Properties, topic: str, replica: str, writes: Callable[[], bool], tell: Tell
+    ) -> None:
         self._properties = properties
         self._topic = topic
         self._replica = replica

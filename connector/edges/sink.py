@@ -26,7 +26,6 @@ from connector.core.happenings import (
     Followed,
     GapFound,
     PartitionsGrown,
-    Rejected,
     RoleChanged,
     StartedWithoutHistory,
     SymbolChanged,
@@ -42,12 +41,14 @@ from connector.core.values import Frame, Reason
 from connector.edges.follower import Follower
 from connector.edges.journal import Entry, Journal
 from connector.edges.kafka import Properties, partition_of
-from connector.edges.writer import Outgoing, PlainWriter, TransactionalWriter, WriteFailed, Writer, headers_of
+from connector.edges.writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer, headers_of
 
 DEAD_LETTER_MAX_BYTES = 64 * 1024
 PARTITIONS_CHECKED_EVERY_S = 10.0
 HISTORY_TRIMMED_EVERY_S = 10.0
+FIRST_RETRY_AFTER_S = 0.2
 RETRY_AFTER_S = 1.0
+WAITING_TOLD_EVERY_S = 30.0
 FRAMES_A_STEP = 512
 BYTES_A_STEP = 4 * 1024 * 1024
 WAITING_FRAMES = 4096
@@ -156,6 +157,7 @@ class Sink:
         self._cursor = 0
         self._waiting: deque[tuple[int, Passage]] = deque()
         self._keys: dict[str, tuple[bytes, int]] = {}
+        self._waiting_told_at = 0.0
         self._watched_at = 0.0
         self._partitions_at = 0.0
         self._trimmed_at = 0.0
@@ -198,22 +200,23 @@ class Sink:
             if self._started():
                 while not self._finished():
                     self._step()
-        except BaseException as error:  # noqa: BLE001 - handed to the runner, which ends the process with it
+        except BaseException as error:  # the runner ends the process with it
             self.failure = error
         finally:
             if self._writer is not None:
                 self._writer.close()
+            if self._role is not Role.STARTING:
+                self._follower.close()
             self.ended.set()
 
     def _started(self) -> bool:
         """Wait for registry and broker; False where the process was stopped before they came."""
-        delay_s = RETRY_AFTER_S
+        delay_s = FIRST_RETRY_AFTER_S
         while not self._stop.is_set():
             try:
                 self._start()
             except RetryableError as error:
-                self._waiting_for = str(error)
-                self._tell(Waiting("start", str(error), delay_s))
+                self._tell_waiting("start", error, delay_s)
                 self._stop.wait(delay_s)
                 delay_s = min(delay_s * 2, 10.0)
             else:
@@ -264,12 +267,20 @@ class Sink:
             else:
                 self._wait_in_line()
             self._look_after()
+            self._waiting_for = ""
         except RetryableError as error:
             # While the broker does not answer, nobody can advance the topic: its writer is owed the whole time again.
             self._rule.advanced()
-            self._waiting_for = str(error)
-            self._tell(Waiting("broker", str(error), RETRY_AFTER_S))
+            self._tell_waiting("broker", error, RETRY_AFTER_S)
             time.sleep(RETRY_AFTER_S)
+
+    def _tell_waiting(self, what: str, error: RetryableError, next_attempt_s: float) -> None:
+        """Told when it begins and every half minute."""
+        now = time.monotonic()
+        if not self._waiting_for or now - self._waiting_told_at > WAITING_TOLD_EVERY_S:
+            self._waiting_told_at = now
+            self._tell(Waiting(what, str(error), next_attempt_s))
+        self._waiting_for = str(error)
 
     def _follow(self) -> None:
         """Read back what the topic holds, and trim the journal by it."""
@@ -310,7 +321,8 @@ class Sink:
             self._waiting.append((entry.seq, self._pipeline.passage(entry.frame)))
             self._cursor = entry.seq
         self._trim()
-        feed_advancing = self._feed_advancing()
+        # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
+        feed_advancing = self._stop.is_set() or self._feed_advancing()
         beyond = any(passage.marks for _, passage in self._waiting)
         if not (beyond or not feed_advancing):
             self._rule.advanced()
@@ -331,7 +343,7 @@ class Sink:
         """Whether records arrive in the topic that are not committed yet; and how long the broker takes to answer."""
         started = time.monotonic()
         before = self._follower.end_offsets()
-        self._answer_s = (time.monotonic() - started) / max(1, len(before))
+        self._answer_s = time.monotonic() - started
         if self._follower.poll(0.2):
             return True
         return self._follower.end_offsets() != before
@@ -354,7 +366,6 @@ class Sink:
         self._go_back()
         self._writer = writer
         self._writer_since = time.monotonic()
-        self._waiting_for = ""
         self._tell(TookOver(idle_s, self._writer_since - started, beyond))
         self._become(Role.WRITER, "took over")
 
@@ -380,7 +391,7 @@ class Sink:
         try:
             if not batch.empty:
                 writer.write(self._outgoing(batch))
-        except WriteFailed as error:
+        except WriteError as error:
             self._tell(TransactionFailed(str(error), error.fenced))
             self._drop_writer("fenced" if error.fenced else "a transaction failed")
             return

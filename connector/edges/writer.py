@@ -28,10 +28,10 @@ class Outgoing(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
-    headers: list[tuple[str, bytes]] | None
+    headers: list[tuple[str, str | bytes | None]] | None
 
 
-class WriteFailed(ConnectorError):
+class WriteError(ConnectorError):
     """What was to be written is in the topic whole, or not at all, or it is not known.
 
     The writer is of no more use. ``fenced``: another one has taken the lock.
@@ -46,7 +46,7 @@ class Writer(Protocol):
     """Whoever may write to the topic."""
 
     def write(self, outgoing: Iterable[Outgoing]) -> None:
-        """Return when all is acknowledged; raise :class:`WriteFailed` otherwise."""
+        """Return when all is acknowledged; raise :class:`WriteError` otherwise."""
 
     def close(self) -> None:
         """Drop it; what is not acknowledged is given up."""
@@ -87,7 +87,7 @@ class TransactionalWriter:
             kafka_error = error.args[0]
             if kafka_error.txn_requires_abort():
                 self._abort()
-            raise WriteFailed(
+            raise WriteError(
                 f"{kafka_error.str()} ({kafka_error.name()})", fenced=kafka_error.code() in _FENCED
             ) from error
 
@@ -123,11 +123,11 @@ class PlainWriter:
         try:
             produce_all(self._producer, outgoing, deadline)
         except KafkaException as error:
-            raise WriteFailed(f"{error.args[0].str()} ({error.args[0].name()})", fenced=False) from error
+            raise WriteError(f"{error.args[0].str()} ({error.args[0].name()})", fenced=False) from error
         waiting = self._producer.flush(max(1.0, deadline - time.monotonic()))
         if waiting or self._failures:
             problem = self._failures[0].str() if self._failures else "the broker does not answer"
-            raise WriteFailed(f"{waiting + len(self._failures)} records not acknowledged: {problem}", fenced=False)
+            raise WriteError(f"{waiting + len(self._failures)} records not acknowledged: {problem}", fenced=False)
 
     def close(self) -> None:
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
@@ -154,7 +154,6 @@ def produce_all(producer: Producer, outgoing: Iterable[Outgoing], deadline: floa
     producer.poll(0)
 
 
-def headers_of(**values: str) -> list[tuple[str, bytes]]:
+def headers_of(**values: str) -> list[tuple[str, str | bytes | None]]:
     """Kafka headers, as text in UTF-8."""
     return [(name.replace("_", "-"), value.encode("utf-8", "replace")) for name, value in values.items()]
-

@@ -1,4 +1,4 @@
-"""What a transaction would write, for frames over a history. The issue's table of inputs, row by row, past the normalizer."""
+"""What a transaction would write, for frames over a history."""
 
 from __future__ import annotations
 
