@@ -1,0 +1,244 @@
+import http.client
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from connector.core.errors import ConfigurationError
+from connector.core.happenings import GapFound, Rejected
+from connector.core.status import SocketStatus, Status
+from connector.edges.http import MOST_REQUESTS, HttpServer
+from connector.edges.status_page import status_page
+from connector.edges.telemetry import Telemetry
+from tests.core.test_status import NOW_MS, STATUS
+from tests.edges.test_telemetry import REJECT
+
+
+class Served:
+    """A server, and the status that it is to show."""
+
+    def __init__(self) -> None:
+        self.telemetry = Telemetry(stream=io.StringIO(), secrets=["s3cr3t-w0rd"])
+        self.status: Status = STATUS
+        self.server = HttpServer("127.0.0.1", 0, self.telemetry, lambda: self.status)
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, str, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read().decode(), dict(response.getheaders())
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    served = Served()
+    served.server.start()
+    yield served
+    served.server.stop()
+
+
+def test_metrics_can_be_parsed(served: Served) -> None:
+    served.telemetry.observe(STATUS)
+    status, body, headers = served.get("/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain")
+    families = {family.name: family for family in text_string_to_metric_families(body)}
+    assert families["binance_kafka_source_ready"].samples[0].value == 1
+
+
+def test_livez(served: Served) -> None:
+    status, body, _ = served.get("/livez")
+    assert (status, json.loads(body)) == (200, {"alive": True, "reasons": []})
+    served.status = replace(STATUS, waiting="the broker does not answer", feed_state="down")
+    assert served.get("/livez")[0] == 200
+    served.status = replace(STATUS, ended=("sink",))
+    status, body, _ = served.get("/livez")
+    assert (status, json.loads(body)) == (503, {"alive": False, "reasons": ["sink ended"]})
+
+
+def test_readyz(served: Served) -> None:
+    status, body, headers = served.get("/readyz")
+    assert headers["Content-Type"].startswith("application/json")
+    assert headers["Cache-Control"] == "no-store"
+    assert (status, json.loads(body)) == (
+        200,
+        {"ready": True, "role": "writer", "feed": "advancing", "reasons": []},
+    )
+    served.status = replace(STATUS, waiting="refused for s3cr3t-w0rd")
+    status, body, _ = served.get("/readyz")
+    assert (status, json.loads(body)["reasons"]) == (503, ["waits: refused for ********"])
+
+
+def test_nothing_can_be_changed_from_outside(served: Served) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert served.get("/readyz", method)[0] == 405
+        assert served.get("/metrics", method)[0] == 405
+    status, body, _ = served.get("/readyz", "HEAD")
+    assert (status, body) == (200, "")
+    status, body, _ = served.get("/nothing")
+    assert status == 404
+    assert "/metrics" in body
+
+
+def test_a_client_that_stalls_keeps_nobody_else_waiting(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.server.port)) as stalled:
+        stalled.sendall(b"GET / HT")
+        assert served.get("/livez")[0] == 200
+
+
+def test_connections_are_bounded(served: Served) -> None:
+    stalled = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(MOST_REQUESTS + 4)]
+    try:
+        for each in stalled:
+            each.sendall(b"GET / HT")
+        stalled[-1].settimeout(10)
+        assert _is_ended(stalled[-1])
+        assert sum(thread.name.startswith("Thread") for thread in threading.enumerate()) <= MOST_REQUESTS + 2
+    finally:
+        for each in stalled:
+            each.close()
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            assert served.get("/livez")[0] == 200
+            break
+        except ConnectionError:
+            time.sleep(0.05)
+    else:
+        pytest.fail("room is given back when the stalled clients are gone")
+
+
+def _is_ended(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_port_in_use_is_a_matter_of_configuration(served: Served) -> None:
+    second = HttpServer("127.0.0.1", served.server.port, served.telemetry, lambda: STATUS)
+    with pytest.raises(ConfigurationError, match=rf"http\.port {served.server.port}.*free port"):
+        second.start()
+    second.stop()
+
+
+def test_an_address_of_another_machine_is_a_matter_of_configuration() -> None:
+    for host in ("192.0.2.1", "no such host"):
+        server = HttpServer(host, 0, Telemetry(stream=io.StringIO()), lambda: STATUS)
+        with pytest.raises(ConfigurationError, match=r"http\.host"):
+            server.start()
+
+
+def test_nothing_listens_after_the_stop(served: Served) -> None:
+    port = served.server.port
+    served.server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    served.server.stop()
+
+
+# The page
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, "what is opened is closed"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+def text_of(page: str) -> str:
+    parser = _Text()
+    parser.feed(page)
+    assert parser.open == []
+    return " ".join(parser.text)
+
+
+def test_the_page_shows_what_is_asked_for_at_night(served: Served) -> None:
+    served.status = replace(
+        STATUS,
+        sockets=(
+            SocketStatus("ws-1", "advancing", 7_200_000, 12_345, NOW_MS - 300, ""),
+            SocketStatus("ws-2", "down", 5_000, 999, None, "trailing"),
+        ),
+        symbols=(("BTCUSD", NOW_MS - 500), ("OLDUSD", NOW_MS - 90_000)),
+        journal_problem="/data/journal: disk I/O error",
+    )
+    served.telemetry.tell(GapFound("*", NOW_MS - 60_000, NOW_MS - 50_000, 11, "feed down"))
+    served.telemetry.tell(Rejected(REJECT, repeated=False))
+    status, body, headers = served.get("/")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/html")
+    assert '<meta http-equiv="refresh"' in body
+    text = text_of(body)
+    for wanted in (
+        "ready",
+        "writer",
+        "0.5 s ago",
+        "ws-1",
+        "2.0 h",
+        "12,345",
+        "trailing",
+        "feed down",
+        "2027-01-15 07:59:10 UTC",
+        "more than 8 decimals",
+        "OLDUSD",
+        "90.0 s ago",
+        "disk I/O error",
+    ):
+        assert wanted in text, wanted
+
+
+def test_the_page_of_a_process_that_has_seen_nothing_yet(served: Served) -> None:
+    served.status = replace(
+        STATUS, role="starting", feed_state="down", feed_event_time_ms=None, topic_event_time_ms=None, symbols=()
+    )
+    text = text_of(served.get("/")[1])
+    assert "not ready" in text
+    assert "still starting" in text
+    assert "none yet" in text
+    assert "No gap since the start." in text
+
+
+def test_nothing_on_the_page_is_taken_for_markup_and_no_secret_is_shown() -> None:
+    telemetry = Telemetry(stream=io.StringIO(), secrets=["s3cr3t-w0rd"])
+    hostile = "<script>alert(1)</script>&\"' s3cr3t-w0rd https://user:pa55w0rd@host/"
+    telemetry.tell(Rejected(replace(REJECT, detail=hostile, data=hostile.encode(), symbol=hostile), repeated=False))
+    telemetry.tell(GapFound("<b>", 1, 2, 1, "unknown"))
+    page = status_page(
+        replace(
+            STATUS,
+            topic="<i>topic",
+            replica="<i>replica",
+            waiting=hostile,
+            journal_problem=hostile,
+            symbols=(("<u>", NOW_MS),),
+            sockets=(SocketStatus("<s>", "down", 0, 0, None, "<em>"),),
+        ),
+        telemetry,
+    )
+    assert "<script" not in page
+    for mark in ("<b>al", "<i>topic", "<i>replica", "<u>", "<s>", "<em>", "s3cr3t", "pa55w0rd"):
+        assert mark not in page
+    assert "&lt;script&gt;alert(1)" in page
