@@ -21,8 +21,10 @@ from connector.core.events import EventEncoder
 from connector.core.happenings import Happening, Started, Stopped, Tell
 from connector.core.normalize import Normalizer
 from connector.core.schema import StreamSchema
+from connector.core.secrets import is_secret
+from connector.core.status import SocketStatus, Status
 from connector.core.values import Frame
-from connector.core.witness import ADVANCING
+from connector.core.witness import ADVANCING, DOWN
 from connector.edges.feed import Feed
 from connector.edges.feed_options import FeedOptions
 from connector.edges.http import HttpServer
@@ -35,6 +37,7 @@ from connector.edges.sink import Prepared, Role, Sink, SinkOptions
 from connector.edges.telemetry import Telemetry
 from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
 
+VERSION = version("binance-kafka-source")
 EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
 HEARTBEAT_S = 1.0
@@ -59,7 +62,7 @@ class Connector:
         self._also = also
         self.schema = load_schema(config.schema.file)
         self.replica = str(config.kafka.get("client.id", socket.gethostname()))
-        self.telemetry = Telemetry(log_format=config.log.format, log_level=config.log.level)
+        self.telemetry = Telemetry(log_format=config.log.format, log_level=config.log.level, secrets=secrets_of(config))
         window = (None, None) if historical else _window_ms(config)
         self.normalizer = Normalizer(self.schema, ahead_ms=window[0], behind_ms=window[1])
         self.journal = Journal(
@@ -84,6 +87,7 @@ class Connector:
         )
         self.feed: Feed | None = None
         self._started_at = time.monotonic()
+        self._started_at_ms = self._heartbeat_at_ms = _now_ms()
 
     def tell(self, happening: Happening) -> None:
         """To the log, the metrics and the ledger."""
@@ -102,6 +106,42 @@ class Connector:
     def feed_is_advancing(self) -> bool:
         return self.feed is not None and self.feed.state().state == ADVANCING
 
+    def status(self) -> Status:
+        """How it is doing now. May be called from any thread."""
+        feed = self.feed.state() if self.feed is not None else None
+        sink = self.sink.state()
+        monotonic, now_ms = time.monotonic(), _now_ms()
+        return Status(
+            now_ms=now_ms,
+            started_at_ms=self._started_at_ms,
+            version=VERSION,
+            replica=self.replica,
+            topic=self.config.topic.name,
+            role=sink.role.value,
+            waiting=sink.waiting,
+            feed_state=feed.state if feed is not None else DOWN,
+            feed_event_time_ms=feed.newest_event_time_ms if feed is not None else None,
+            sockets=tuple(
+                SocketStatus(
+                    each.connection,
+                    each.state,
+                    round((monotonic - each.since) * 1000),
+                    each.frames,
+                    each.newest_event_time_ms,
+                    each.last_close_reason,
+                )
+                for each in (feed.sockets if feed is not None else ())
+            ),
+            topic_event_time_ms=sink.newest_event_time_ms if sink.newest_event_time_ms >= 0 else None,
+            journal_frames=self.journal.frames,
+            journal_bytes=self.journal.size_bytes,
+            journal_max_bytes=self.config.journal.max_bytes,
+            journal_problem=self.journal.problem,
+            symbols=tuple(sorted(self.sink.symbols().items())),
+            heartbeat_at_ms=self._heartbeat_at_ms,
+            ended=("the sink",) if self.sink.ended.is_set() else (),
+        )
+
     def should_fill(self) -> bool:
         """Whether the REST interface is to be asked: by the writer alone, and only when another replica, whose feed
         may be well, has had the time to take over."""
@@ -117,7 +157,7 @@ class Connector:
         http = HttpServer(self.config.http.host, self.config.http.port, self.telemetry, self.status)
         try:
             http.start()
-            self.tell(Started(version("binance-kafka-source"), self.replica, self.config.topic.name))
+            self.tell(Started(VERSION, self.replica, self.config.topic.name))
             self.sink.start()
             reason = asyncio.run(self._receive(source))
             return self._stop(reason)
@@ -142,7 +182,7 @@ class Connector:
             task.cancel()
         await asyncio.gather(*pending, heartbeat, return_exceptions=True)
         for task in done:
-            task.result()
+            task.result()  # raises what ended it
         return ", ".join(tasks[task] for task in done)
 
     async def _sink_ended(self) -> None:
@@ -152,7 +192,7 @@ class Connector:
     async def _heartbeat(self) -> None:
         """The journal's witness: this process lives, and its feed is in that state."""
         while True:
-            now_ms = time.time_ns() // 1_000_000
+            self._heartbeat_at_ms = now_ms = _now_ms()
             if self.feed is not None:
                 self.journal.note(self.feed.state().state, now_ms)
             self.telemetry.observe(self.status())
@@ -248,3 +288,13 @@ def topics_of(config: Config) -> tuple[TopicSpec, ...]:
 
 def _window_ms(config: Config) -> tuple[int, int]:
     return round(config.feed.event_time_ahead * 1000), round(config.feed.event_time_behind * 1000)
+
+
+def secrets_of(config: Config) -> list[str]:
+    """Values that no log line and no page may show."""
+    tables = (config.kafka, config.registry)
+    return [str(value) for table in tables for name, value in table.items() if is_secret(name)]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
