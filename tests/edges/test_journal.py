@@ -8,7 +8,13 @@ import pytest
 
 from connector.core.errors import ConfigurationError
 from connector.core.happenings import Happening, JournalDropped
+from connector.edges import journal
 from tests.edges.journal_support import Clock, Told, eventually, frame, new_journal, opened, put_all, read_all
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_UPKEEP_S", 0.1)
 
 
 def test_reads_in_order_what_was_put(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Disk:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_UPKEEP_S", 0.1)
     for trouble in journal_file.Trouble:
         monkeypatch.setitem(journal_store._RETRY_S, trouble, 0.2)
 
@@ -117,7 +118,7 @@ def test_overwritten_while_running(tmp_path: Path, size_bytes: int) -> None:
     with opened(new_journal(path, tell=told)) as journal:
         put_all(journal, frames[:200])
         journal.trim(50)
-        time.sleep(1.1)  # trimmed frames are out of the file
+        time.sleep(0.5)  # trimmed frames are out of the file
         overwrite(path, 1)
         put_all(journal, frames[200:])
         assert eventually(lambda: bool(told.of(JournalMended)))
@@ -259,7 +260,7 @@ def test_read_only_while_running(tmp_path: Path) -> None:
         put_all(journal, frames[10:20])
         assert "readonly" in told.of(JournalTroubled)[0].problem
         assert [entry.frame for entry in read_all(journal)] == frames[:20]
-        time.sleep(1.5)  # tried again, in vain
+        time.sleep(0.8)  # tried again, in vain
         assert len(told.of(JournalTroubled)) == 1
         disk.writable = True
         assert eventually(lambda: bool(told.of(JournalMended)))
