@@ -75,7 +75,7 @@ def ksql_statements(
         properties.append(f"  TIMESTAMP = {quoted_text(ksql_name(record.time.name))}")
     create = "\n".join(
         [
-            *(f"--   {column.name}: {column.doc}" for column in record.columns if column.doc),
+            *(f"--   {column.name}: {' '.join(column.doc.split())}" for column in record.columns if column.doc),
             *(f"-- Field {bad.field} is no column here: {bad.problem}; {bad.remedy}." for bad in record.left_out),
             f"CREATE {created} {ksql_name(name)} (",
             ",\n".join(columns),

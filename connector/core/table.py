@@ -92,7 +92,10 @@ def read_table(
     key = _role(by_name, bad, key_field or key_field_of(newest), table, "key", ColumnKind.STRING)
     if key is None:
         raise ConfigurationError(f"{table}: no field is told to be the key; name it with --key")
-    time = _role(by_name, bad, time_field or time_field_of(newest), table, "time", ColumnKind.TIMESTAMP_MILLIS)
+    named_time = time_field or _said_by_feed(newest, "time_field")
+    if named_time is None and time_field_of(newest) in by_name:  # a guess, and of use
+        named_time = time_field_of(newest)
+    time = _role(by_name, bad, named_time, table, "time", ColumnKind.TIMESTAMP_MILLIS)
     return RecordTable(
         str(newest["name"]).rpartition(".")[2],
         str(newest.get("doc", "")),
@@ -116,21 +119,26 @@ def read_record(text: str, subject: str) -> dict[str, Any]:
 
 def key_field_of(document: Mapping[str, Any]) -> str | None:
     """What the ``feed`` attribute says is the key."""
-    feed = document.get("feed")
-    return feed.get("key_field") if isinstance(feed, dict) else None
+    return _said_by_feed(document, "key_field")
 
 
 def time_field_of(document: Mapping[str, Any]) -> str | None:
     """What the ``feed`` attribute says is the event time, or else the only timestamp there is."""
-    feed = document.get("feed")
-    if isinstance(feed, dict) and feed.get("time_field"):
-        return str(feed["time_field"])
+    said = _said_by_feed(document, "time_field")
+    if said is not None:
+        return said
     timestamps = [
         raw["name"] for raw in document["fields"] if str(_logical(_branch(raw["type"])[0])).startswith("timestamp-")
     ]
     if len(timestamps) > 1:
         timestamps = [name for name in timestamps if name == "event_time"]
     return timestamps[0] if timestamps else None
+
+
+def _said_by_feed(document: Mapping[str, Any], role: str) -> str | None:
+    feed = document.get("feed")
+    said = feed.get(role) if isinstance(feed, dict) else None
+    return said if isinstance(said, str) else None
 
 
 def bad_types(versions: Sequence[str], subject: str) -> tuple[BadType, ...]:

@@ -105,6 +105,31 @@ class Registry:
                 raise
             return Registered(subject, int(found.version), int(found.schema_id), str(found.schema.schema_str))  # type: ignore[arg-type]
 
+    def versions(self, subject: str) -> tuple[Registered, ...]:
+        """Every version under *subject*, oldest first; none where there is no such subject."""
+        with self._asking(f"schemas of subject {subject}"):
+            try:
+                numbers = sorted(self._client.get_versions(subject))
+            except self._refusal as refusal:
+                if refusal.error_code in _NOT_REGISTERED:
+                    return ()
+                raise
+            found = [self._client.get_version(subject, number) for number in numbers]
+            return tuple(
+                Registered(subject, int(each.version), int(each.schema_id), str(each.schema.schema_str))  # type: ignore[arg-type]
+                for each in found
+            )
+
+    def text_of(self, id: int) -> str | None:
+        """The schema with this id, whatever its subject; ``None`` where there is none."""
+        with self._asking(f"schema of id {id}"):
+            try:
+                return str(self._client.get_schema(id).schema_str)
+            except self._refusal as refusal:
+                if refusal.error_code in _NOT_REGISTERED:
+                    return None
+                raise
+
     def compatibility(self, subject: str) -> str:
         """The level in force for *subject*, its own or the registry's."""
         with self._asking(f"compatibility level of subject {subject}"):

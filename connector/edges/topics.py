@@ -86,7 +86,7 @@ def ensure_topics(
     missing and not to be created, another partition count or configuration, a right or a credential that is refused)
     and :class:`RetryableError` where the broker does not answer.
     """
-    admin = _Admin(properties, tell, timeout_s)
+    admin = Admin(properties, tell, timeout_s)
     counts = admin.partition_counts([spec.name for spec in wanted])
     missing = [spec for spec in wanted if spec.name not in counts]
     present = [spec for spec in wanted if spec.name in counts]
@@ -109,7 +109,7 @@ def _wrong_counts(specs: Iterable[TopicSpec], counts: Mapping[str, int]) -> Iter
             )
 
 
-def _wrong_configs(admin: _Admin, specs: Iterable[TopicSpec]) -> Iterator[str]:
+def _wrong_configs(admin: Admin, specs: Iterable[TopicSpec]) -> Iterator[str]:
     required = {spec.name: spec.required for spec in specs if spec.required}
     for name, config in admin.configs(list(required)).items():
         for key, value in required[name].items():
@@ -180,7 +180,7 @@ class _Heard:
         return self._complaints.refused if self._refusals >= _AUTHENTICATION_FAILURES else None
 
 
-class _Admin:
+class Admin:
     """librdkafka's admin client with bounded waits and our errors."""
 
     def __init__(self, properties: Properties, tell: Tell, timeout_s: float) -> None:
