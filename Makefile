@@ -56,7 +56,8 @@ chaos: $(READY) ## The long chaos run; writes docs/chaos-report.md
 
 .PHONY: docs
 docs: $(READY) ## The generated reference pages
-	$(BIN)/python -m connector docs
+	$(BIN)/python -m connector config docs options > docs/options.md
+	$(BIN)/python -m connector config docs metrics > docs/metrics.md
 
 .PHONY: lock
 lock: ## Resolve the development set anew

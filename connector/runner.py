@@ -208,6 +208,7 @@ class Connector:
         undelivered = 0 if self.sink.delivered() else max(1, self.journal.frames)
         exit_code = EXIT_UNDELIVERED if undelivered else EXIT_CLEAN
         self.tell(Stopped(exit_code, undelivered, reason))
+        self.telemetry.sum_up(everything=True)
         return exit_code
 
     def _prepare(self) -> Prepared:

@@ -31,8 +31,14 @@ def show(sources: Sources, as_json: bool) -> None:
 
 
 @command.command(hidden=True)
-def docs() -> None:
-    """Print the reference page of the options, ``docs/options.md``."""
-    from connector.commands.options_page import options_page
+@click.argument("page", type=click.Choice(["options", "metrics"]), default="options")
+def docs(page: str) -> None:
+    """Write a reference page of docs/ to standard output."""
+    if page == "options":
+        from connector.commands.options_page import options_page
 
-    click.echo(options_page(), nl=False)
+        click.echo(options_page(), nl=False)
+    else:
+        from connector.commands.metrics_page import metrics_page
+
+        click.echo(metrics_page(), nl=False)
