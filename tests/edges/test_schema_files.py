@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from connector.core.errors import ConfigurationError, SchemaFileError
+from connector.core.normalize import Normalizer
+from connector.core.values import Frame
 from connector.edges import schema_files
 from connector.edges.schema_files import bundled_folder, bundled_names, find_schema_file, load_schema
 
@@ -64,3 +66,17 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 def test_a_schema_that_declares_no_stream() -> None:
     with pytest.raises(SchemaFileError, match=r'feed_event\.avsc: the record has no "feed" object'):
         load_schema("feed_event")
+
+
+def streams() -> list[str]:
+    return [name for name in bundled_names() if '"feed":' in find_schema_file(name).read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("name", streams())
+def test_every_bundled_stream_has_a_sample_that_fits_it(name: str) -> None:
+    """A new stream is one schema file, and one sample: ``tests/samples/<name>.jsonl``, a frame a line."""
+    normalizer = Normalizer(load_schema(name), ahead_ms=None, behind_ms=None)
+    for line in (SAMPLES / f"{name}.jsonl").read_bytes().splitlines():
+        normalized = normalizer.normalize(Frame(line, 0, "ws-1", name))
+        assert normalized.ticks
+        assert (normalized.rejects, normalized.unknown_fields) == ((), frozenset())
