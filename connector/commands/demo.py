@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.core.errors import ConfigurationError, FatalError
+from connector.core.errors import ConfigurationError, FatalError, RetryableError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,8 +129,6 @@ class Demo:
 
         table = TickTable(load_schema(config.schema.file))
         reader = self._reader(lambda: TopicReader(config.kafka, TOPIC, registry_decoder(config.registry, TOPIC)))
-        self._running.callback(reader.close)
-        reader.start(0)
         terminal = self._console.is_terminal
         started = time.monotonic()
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
@@ -155,15 +153,19 @@ class Demo:
         )
 
     def _reader(self, make: Callable[[], TopicReader]) -> TopicReader:
-        """The topic is made by the connector: it may take a moment."""
+        """The topic is made by the connector: it may take a moment until it is there and led."""
         deadline = time.monotonic() + FIRST_TICK_S
         while True:
             try:
-                return make()
-            except ConfigurationError:
+                reader = make()
+                self._running.callback(reader.close)
+                reader.start(0)
+            except (ConfigurationError, RetryableError):
                 if time.monotonic() > deadline or self._ended.is_set():
                     raise
                 time.sleep(0.2)
+            else:
+                return reader
 
 
 def _counters(table: TickTable, partitions: int) -> Iterator[str]:

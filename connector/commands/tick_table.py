@@ -16,7 +16,7 @@ from connector.edges.topic_reader import Row
 
 OTHER_COLUMNS_WIDTH = 34
 DECIMAL_WIDTH = 16
-LATENCIES_KEPT = 5000
+LATENCIES_KEPT = 1000
 
 
 class TickTable:
