@@ -66,6 +66,8 @@ class Setting:
     value: object = field(repr=False)
     source: str
     from_file: bool
+    from_reference: bool = False
+    """Read through ``${…}``: its text does not stand in the file itself."""
 
 
 def read(
@@ -86,7 +88,7 @@ def read(
         except _WrongValueError as error:
             problems.append(f"{quoted(option, target)}: {error} (from {each.source})")
             continue
-        settings[target] = Setting(target, value, each.source, each.from_file)
+        settings[target] = Setting(target, value, each.source, each.from_file, each.from_reference)
     return settings, problems
 
 

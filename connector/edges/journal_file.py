@@ -28,7 +28,7 @@ from connector.core.values import Frame, Origin
 from connector.core.witness import Span
 
 FORMAT_VERSION = 1
-_APPLICATION_ID = 0x424B534A
+APPLICATION_ID = 0x424B534A
 _PAGE_BYTES = 8192
 _WAL_LIMIT_BYTES = 4 * 1024 * 1024
 _GIVE_BACK_BYTES = 16 * 1024 * 1024
@@ -162,7 +162,7 @@ class JournalFile:
             run(f"PRAGMA {pragma}")
         version, application = (run(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
         tables = run("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if application != _APPLICATION_ID and (tables or version):
+        if application != APPLICATION_ID and (tables or version):
             raise ConfigurationError(
                 f"journal.path {self._path} is the database of another program: give the journal a file of its own."
             )
@@ -183,7 +183,7 @@ class JournalFile:
             if not tables:
                 for statement in _TABLES.strip().removesuffix(";").split(";\n"):
                     run(statement)
-                run(f"PRAGMA application_id={_APPLICATION_ID}")
+                run(f"PRAGMA application_id={APPLICATION_ID}")
                 run(f"PRAGMA user_version={FORMAT_VERSION}")
             # The first write tells at once whether the file can be written.
             run("INSERT OR IGNORE INTO meta VALUES ('passed_seq', 0)")

@@ -1,0 +1,71 @@
+"""What ``check`` says of the options themselves, once they are valid: secrets in the wrong place, TLS turned off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from connector.config import Config, Loaded
+from connector.core.outcomes import Outcome, good, warning
+from connector.sources import ENVIRONMENT_PREFIX
+
+_SECRET = re.compile(r"passw|secret|user\.?info|(^|[._-])key\.pem$|\.token$|sasl\.jaas")
+_FALSE = frozenset({"false", "0", "no", "off"})
+_OFF: Mapping[tuple[str, str], frozenset[str]] = {
+    ("kafka", "enable.ssl.certificate.verification"): _FALSE,
+    ("kafka", "ssl.endpoint.identification.algorithm"): frozenset({"none", ""}),
+}
+"""Properties of librdkafka whose value turns off a part of TLS verification."""
+
+
+def look_at_settings(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
+    """One good outcome where nothing is to be said."""
+    found = [*_misplaced_secrets(loaded, file), *_unverified(loaded.config)]
+    where = str(file) if file is not None else "options"
+    yield from found or [good("configuration", where, f"{len(loaded.settings)} options set, all valid")]
+
+
+def _misplaced_secrets(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
+    for path, setting in loaded.settings.items():
+        table, name = path[0], path[-1]
+        if table not in {"kafka", "registry"}:
+            continue
+        key = f'{table}."{name}"'
+        variable = f"{ENVIRONMENT_PREFIX}{table}__{name.replace('.', '_')}".upper()
+        elsewhere = f'give it in the environment ({variable}), or as "${{file:/path}}" in the file of options'
+        if name == "url" and "@" in str(setting.value):
+            found = "a user and password stand in the address, which programs in between may log"
+            remedy = 'give them as registry."basic.auth.user.info"'
+            yield warning("configuration", key, found, remedy)
+        elif not _SECRET.search(name.lower()):
+            continue
+        elif setting.source == "--set":
+            found = "a secret on the command line: every user of this machine can see it"
+            yield warning("configuration", key, found, elsewhere)
+        elif file is not None and setting.source == str(file) and not setting.from_reference:
+            readers = (
+                "which everybody on this machine can read"
+                if _is_open(file)
+                else "and goes wherever that file is copied"
+            )
+            yield warning("configuration", key, f"a secret stands in {file} itself, {readers}", elsewhere)
+
+
+def _is_open(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & 0o004)
+    except OSError:
+        return False
+
+
+def _unverified(config: Config) -> Iterator[Outcome]:
+    tables = {"kafka": config.kafka, "registry": config.registry}
+    for (table, name), off in _OFF.items():
+        if name in tables[table] and str(tables[table][name]).lower() in off:
+            yield warning(
+                "configuration",
+                f'{table}."{name}"',
+                "the identity of the brokers is not verified: anybody in between can read and change everything",
+                'take it out, and name the authority with kafka."ssl.ca.location"',
+            )
