@@ -132,12 +132,15 @@ class Tail:
     """Follows a topic in a thread of its own, within ``with``; the topic must be there.
 
     Keys and timestamps only. Where the broker is away it waits for it.
+    Lateness is measured of records whose event time is after the start.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._topic = topic
         self._bootstrap = bootstrap
         self._lock = threading.Lock()
+        self._started_ms = 0
+        self._records = 0
         self._late_ms = array("l")
         self._newest_ms: dict[str, int] = {}
         self._worst = (0, "", 0)
@@ -145,6 +148,7 @@ class Tail:
         self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
 
     def __enter__(self) -> Tail:
+        self._started_ms = time.time_ns() // 1_000_000
         self._thread.start()
         return self
 
@@ -155,7 +159,7 @@ class Tail:
     @property
     def records(self) -> int:
         with self._lock:
-            return len(self._late_ms)
+            return self._records
 
     def newest_ms(self) -> dict[str, int]:
         """Newest event time seen, by key."""
@@ -231,9 +235,11 @@ class Tail:
                     continue
                 key = (message.key() or b"").decode()
                 event_time_ms = message.timestamp()[1]
-                late_ms = round(now_ms - event_time_ms)
-                self._late_ms.append(late_ms)
-                if late_ms > self._worst[0]:
-                    self._worst = (late_ms, key, event_time_ms)
+                self._records += 1
+                if event_time_ms >= self._started_ms:
+                    late_ms = round(now_ms - event_time_ms)
+                    self._late_ms.append(late_ms)
+                    if late_ms > self._worst[0]:
+                        self._worst = (late_ms, key, event_time_ms)
                 if event_time_ms > self._newest_ms.get(key, -1):
                     self._newest_ms[key] = event_time_ms

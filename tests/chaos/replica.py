@@ -59,6 +59,8 @@ class Replica:
         self.config_path = folder / "connector.toml"
         self.log_path = folder / "connector.log"
         self.journal_path = folder / "connector.journal"
+        for left in folder.glob("connector.*"):
+            left.unlink()  # of an earlier run that was told to keep its files here
         self.supervised = supervised
         self.runs: list[Run] = []
         self.on_death: Callable[[Replica], None] = lambda _: None
@@ -162,6 +164,8 @@ class Replica:
         """Block until ``/readyz`` says 200. Raises TimeoutError with what it says instead."""
         deadline = time.monotonic() + timeout_s
         while (answer := self.get("/readyz"))[0] != 200:
+            ends = {run.exit_code for run in self.runs}
+            assert ends <= {None, 0, -signal.SIGKILL}, f"{self.name} ended by itself: {self.runs}\n{self.log()}"
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} is not ready in {timeout_s:g} s: {answer}\n{self.log()}")
             time.sleep(0.05)

@@ -116,7 +116,8 @@ def test_through_a_real_broker_and_registry(stack: LocalStack, topic: str) -> No
             assert judged(stack, topic, exchange).clean
             newest = {element.symbol: element.event_time_ms for element in elements}
             tail.wait_until(newest, 10)
-            assert tail.lateness().records == 200
+            assert tail.records == 200
+            assert tail.lateness().max_s < 10
             writer.commit(elements[3])
         assert judged(stack, topic, exchange).faults == {"duplicates": 1, "out_of_order": 1}
         writer.producer.begin_transaction()
