@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import string
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector.core.errors import ConfigurationError, RetryableError
+from connector.core.happenings import Happening, KafkaComplained
+from connector.edges.kafka import (
+    Complaints,
+    admin_properties,
+    consumer_properties,
+    partition_of,
+    producer_properties,
+    translated,
+)
+from tests.judge import java_partition
+
+GIVEN = {
+    "bootstrap.servers": "127.0.0.1:9092",
+    "security.protocol": "PLAINTEXT",
+    "linger.ms": 7,
+    "compression.type": "lz4",
+    "transactional.id": "the-lock",
+    "transaction.timeout.ms": 1000,
+    "fetch.max.bytes": 1_000_000,
+}
+
+
+@given(st.text(string.ascii_uppercase + string.digits, min_size=1, max_size=20), st.integers(1, 64))
+def test_the_partition_is_javas(key: str, partitions: int) -> None:
+    assert partition_of(key.encode(), partitions) == java_partition(key.encode(), partitions)
+
+
+def test_each_client_gets_its_own_properties() -> None:
+    producer = producer_properties(GIVEN)
+    assert producer["compression.type"] == "lz4"
+    assert producer["enable.idempotence"] is True
+    assert not producer.keys() & {"transactional.id", "transaction.timeout.ms", "fetch.max.bytes", "isolation.level"}
+    consumer = consumer_properties(GIVEN)
+    assert consumer["fetch.max.bytes"] == 1_000_000
+    assert consumer["isolation.level"] == "read_committed"
+    assert not consumer.keys() & {"linger.ms", "compression.type", "transactional.id"}
+    admin = admin_properties(GIVEN)
+    assert admin["security.protocol"] == "PLAINTEXT"
+    assert not admin.keys() & {"linger.ms", "transactional.id", "group.id"}
+
+
+def test_what_the_promises_rest_on_wins_over_what_is_given() -> None:
+    assert consumer_properties({"isolation.level": "read_uncommitted"})["isolation.level"] == "read_committed"
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "says"),
+    [
+        (KafkaError.SASL_AUTHENTICATION_FAILED, ConfigurationError, "kafka.sasl.password"),
+        (KafkaError._AUTHENTICATION, ConfigurationError, "kafka.sasl.password"),
+        (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, ConfigurationError, "denies"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, ConfigurationError, "denies"),
+        (KafkaError._TIMED_OUT, RetryableError, "_TIMED_OUT"),
+        (KafkaError.NOT_LEADER_FOR_PARTITION, RetryableError, "NOT_LEADER"),
+    ],
+)
+def test_errors_are_named_for_what_happens_next(code: int, kind: type[Exception], says: str) -> None:
+    error = translated(KafkaException(KafkaError(code)), "doing something")
+    assert isinstance(error, kind)
+    assert "doing something" in str(error)
+    assert says in str(error)
+
+
+def test_complaints_are_told_and_a_refusal_is_kept() -> None:
+    told: list[Happening] = []
+    complaints = Complaints("writer", told.append)
+    complaints(KafkaError(KafkaError._TRANSPORT))
+    assert complaints.refused is None
+    complaints(KafkaError(KafkaError._AUTHENTICATION))
+    assert complaints.refused is not None
+    assert [type(each) for each in told] == [KafkaComplained, KafkaComplained]
