@@ -36,7 +36,7 @@ def command(sources: Sources, file: Path, speed: str) -> int:
 
     It takes no topic from a running connector: it has a transactional.id of its own and waits for the topic to rest.
     """
-    config = _for_replay(sources.load("log.level=warning").config)
+    config = for_replay(sources.load("log.level=warning").config)
     return Replay(config, file, _factor(speed)).run()
 
 
@@ -52,7 +52,7 @@ def _factor(speed: str) -> float | None:
     return factor
 
 
-def _for_replay(config: Config) -> Config:
+def for_replay(config: Config) -> Config:
     """The same, with a lock, a journal and a port of its own."""
     from connector.options import Properties
 
@@ -86,7 +86,7 @@ class Replay:
         self._remove_journal()
         connector = Connector(self._config, historical=True, also=self._count)
         started = time.monotonic()
-        code = connector.run(self._source)
+        code = connector.run(self.source)
         took_s = time.monotonic() - started
         self._remove_journal()
         Console(stderr=True).print(
@@ -111,7 +111,8 @@ class Replay:
         for each in path.parent.glob(f"{path.name}*"):
             each.unlink()
 
-    async def _source(self, connector: Connector, asked: asyncio.Event) -> None:
+    async def source(self, connector: Connector, asked: asyncio.Event) -> None:
+        """The frames of the file, as fast as asked; ends when the topic holds them."""
         self._first_seq = connector.journal.newest_seq
         from rich.console import Console
         from rich.progress import Progress
