@@ -99,7 +99,8 @@ class _Reader:
         self._topic = topic
         self._count = count
         self._values = values
-        self._committed = Consumer(consumer_properties(kafka), logger=LIBRDKAFKA_LOG)
+        # The end of a partition is told when a fetch comes back; by default one waits half a second for more.
+        self._committed = Consumer({"fetch.wait.max.ms": 20, **consumer_properties(kafka)}, logger=LIBRDKAFKA_LOG)
         self._uncommitted = Consumer(consumer_properties(kafka, committed_only=False), logger=LIBRDKAFKA_LOG)
         self.records: list[SampledRecord] = []
         self.sizes: dict[int, int] = {}

@@ -84,14 +84,21 @@ class Topics:
 
     def produce(self, topic: str, records: Iterable[Record], **properties: Any) -> None:
         """Outside transactions."""
-        producer = Producer({"bootstrap.servers": self.stack.bootstrap_servers, "linger.ms": 5, **properties})
+        producer = Producer(
+            {"bootstrap.servers": self.stack.bootstrap_servers, "linger.ms": 5, "log_level": 0, **properties}
+        )
         for each in records:
             producer.produce(topic, each.value, each.key, partition=each.partition, timestamp=each.timestamp_ms)
         assert producer.flush(20) == 0
 
     def transactional(self, transactional_id: str) -> Producer:
         producer = Producer(
-            {"bootstrap.servers": self.stack.bootstrap_servers, "transactional.id": transactional_id, "linger.ms": 0}
+            {
+                "bootstrap.servers": self.stack.bootstrap_servers,
+                "transactional.id": transactional_id,
+                "linger.ms": 0,
+                "log_level": 0,
+            }
         )
         producer.init_transactions(20)
         return producer
