@@ -200,6 +200,7 @@ class Connector:
 
     def _stop(self, reason: str) -> int:
         deadline = time.monotonic() + self.config.shutdown.timeout
+        self.journal.settle(max(0.0, deadline - time.monotonic()))
         self.sink.stop()
         self.sink.join(max(0.0, deadline - time.monotonic()))
         self.ledger.close(min(LEDGER_CLOSE_S, max(0.1, deadline - time.monotonic())))

@@ -79,6 +79,7 @@ class Journal:
         self._readable = threading.Condition(self._lock)
         self._incoming: list[Frame] = []
         self._incoming_bytes = 0
+        self._unsettled = 0
         self._incoming_limit = _INCOMING_LIMIT_BYTES
         self._requests: list[_ReadRequest] = []
         self._window = Window(window_bytes)
@@ -134,9 +135,15 @@ class Journal:
             if not policy:
                 self._incoming.append(frame)
                 self._incoming_bytes += charged_bytes(frame)
+                self._unsettled += 1
                 self._work.notify()
         if policy:
             self._give_up_frames([frame], policy)
+
+    def settle(self, timeout_s: float) -> bool:
+        """Blocks until every frame put before is readable or given up; false where that takes longer."""
+        with self._lock:
+            return self._readable.wait_for(lambda: not self._unsettled, timeout_s)
 
     def wait(self, after_seq: int, timeout_s: float) -> bool:
         """Blocks until a frame after that one is readable; false after the time, or when the journal is closed."""
@@ -265,6 +272,10 @@ class Journal:
                 requests, self._requests = self._requests, []
                 closing = self._closing
             self._accept(frames)
+            if frames:
+                with self._lock:
+                    self._unsettled -= len(frames)
+                    self._readable.notify_all()
             for request in requests:
                 request.entries = self._store.read(
                     request.after_seq,

@@ -345,3 +345,11 @@ def test_put_is_quick_while_the_file_is_slow(tmp_path: Path) -> None:
         assert time.monotonic() - begin < 1.5
         assert eventually(lambda: journal.newest_seq == 1000)
     assert told == []
+
+
+def test_settled_means_that_all_that_was_put_is_readable(tmp_path: Path) -> None:
+    with opened(new_journal(tmp_path / "j", tell=Told())) as journal:
+        for number in range(200):
+            journal.put(frame(number))
+        assert journal.settle(5)
+        assert journal.newest_seq == 200

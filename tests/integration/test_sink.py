@@ -1,0 +1,219 @@
+"""Two sinks on one topic, in one process: who writes, who takes over, and what each journal is left with."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from connector.core.encode import RecordEncoder
+from connector.core.happenings import Happening, RoleChanged, TookOver
+from connector.core.normalize import Normalizer
+from connector.core.values import Frame
+from connector.edges.journal import Journal
+from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
+from connector.edges.sink import Prepared, Role, Sink, SinkOptions
+from connector.edges.topic_reader import TopicReader
+from connector.edges.topics import ensure_topics, wanted_topics
+from connector.local.stack import LocalStack
+
+SCHEMA = load_schema("asset_index")
+SYMBOLS = tuple(f"A{number:02}USD" for number in range(20))
+START_MS = 1_791_285_204_000
+
+
+def frame(second: int, symbols: tuple[str, ...] = SYMBOLS) -> Frame:
+    price = f"{second + 1}.00000001"
+    values = dict.fromkeys("ibaBAqgQG", price)
+    elements = [{"e": "assetIndexUpdate", "E": START_MS + second * 1000, "s": symbol, **values} for symbol in symbols]
+    return Frame(json.dumps(elements).encode(), time.time_ns(), "ws-1", "!assetIndex@arr")
+
+
+class Replica:
+    """A journal and a sink, told to take over after a second and a half."""
+
+    def __init__(self, folder: Path, name: str, stack: LocalStack, topic: str, *, exactly_once: bool) -> None:
+        self.told: list[Happening] = []
+        self.journal = Journal(
+            folder / name, max_bytes=2**30, max_age_s=86_400, at_bound="drop-oldest", tell=self.told.append
+        )
+        self.journal.open()
+        kafka = {"bootstrap.servers": stack.bootstrap_servers}
+
+        def prepare() -> Prepared:
+            wanted = wanted_topics(
+                topic,
+                events=f"{topic}.events",
+                dead_letters=f"{topic}.dlq",
+                latest=None,
+                partitions=3,
+                replication_factor=1,
+                retention_ms=-1,
+                config={},
+            )
+            counts = ensure_topics(kafka, wanted, create=True, tell=self.told.append)
+            return Prepared(counts[topic], 1, 2, read_schema_file(find_schema_file("feed_event")))
+
+        self.sink = Sink(
+            SinkOptions(
+                kafka=kafka,
+                topic=topic,
+                dead_letter_topic=f"{topic}.dlq",
+                events_topic=f"{topic}.events",
+                latest_topic=None,
+                transactional_id=topic if exactly_once else None,
+                replica=name,
+                takeover_after_s=1.5,
+                max_records=10_000,
+                history_window_ms=600_000,
+            ),
+            normalizer=Normalizer(SCHEMA, ahead_ms=None, behind_ms=None),
+            cadence_ms=SCHEMA.feed.cadence_ms,
+            make_encoder=lambda schema_id: RecordEncoder(SCHEMA, schema_id),
+            journal=self.journal,
+            prepare=prepare,
+            feed_advancing=lambda: True,
+            tell=self.told.append,
+        )
+        self.sink.start()
+
+    @property
+    def is_writer(self) -> bool:
+        return self.sink.state().role is Role.WRITER
+
+    def delivered(self) -> bool:
+        assert self.sink.failure is None, self.sink.failure
+        assert self.journal.settle(5)
+        return self.sink.delivered() and self.journal.frames == 0
+
+    def end(self) -> None:
+        self.sink.stop()
+        assert self.sink.join(15)
+        self.journal.close(2)
+        assert self.sink.failure is None, self.sink.failure
+
+
+def wait_for(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.02)
+
+
+def keys_and_times(stack: LocalStack, topic: str) -> Counter[tuple[str, int]]:
+    reader = TopicReader({"bootstrap.servers": stack.bootstrap_servers}, topic, lambda value: {"value": value})
+    try:
+        reader.start(0)
+        found: Counter[tuple[str, int]] = Counter()
+        while not reader.at_end:
+            found.update((row.key, row.timestamp_ms) for row in reader.rows(0.1))
+        return found
+    finally:
+        reader.close()
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def expected(seconds: int) -> Counter[tuple[str, int]]:
+    return Counter((symbol, START_MS + second * 1000) for second in range(seconds) for symbol in SYMBOLS)
+
+
+@pytest.mark.parametrize("exactly_once", [True, False], ids=["exactly-once", "at-least-once"])
+def test_one_writes_and_both_journals_are_emptied(
+    exactly_once: bool, stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=exactly_once)
+    running.callback(first.end)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=exactly_once)
+    running.callback(second.end)
+    for number in range(1, 30):
+        for replica in (first, second):
+            replica.journal.put(frame(number))
+        time.sleep(0.05)
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert keys_and_times(stack, topic_name) == expected(30)
+    assert not any(isinstance(happening, TookOver) for happening in second.told)
+
+
+def test_the_other_takes_over_what_the_first_did_not_write(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=True)
+    first.journal.put(frame(0))
+    wait_for(lambda: first.is_writer)
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=True)
+    running.callback(second.end)
+    second.journal.put(frame(0))
+    first.end()
+    for number in range(1, 10):
+        second.journal.put(frame(number))
+    wait_for(second.delivered)
+    assert second.is_writer
+    assert keys_and_times(stack, topic_name) == expected(10)
+
+
+def test_a_writer_whose_lock_was_taken_follows_and_writes_nothing_twice(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=True)
+    running.callback(first.end)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=True)
+    running.callback(second.end)
+    second.journal.put(frame(1))  # the first has not received it: the topic stands still for the second
+    wait_for(lambda: second.is_writer)
+    for number in range(1, 10):
+        first.journal.put(frame(number))
+        second.journal.put(frame(number))
+        time.sleep(0.05)
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert first.is_writer != second.is_writer
+    assert keys_and_times(stack, topic_name) == expected(10)
+
+
+def test_without_a_fence_a_writer_that_sees_another_one_stands_down(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=False)
+    running.callback(first.end)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=False)
+    running.callback(second.end)
+    second.journal.put(frame(1))
+    wait_for(second.delivered)
+    wait_for(lambda: RoleChanged("follower", "another replica writes") in first.told)
+    for number in range(1, 10):
+        first.journal.put(frame(number))
+        second.journal.put(frame(number))
+        time.sleep(0.05)
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert set(keys_and_times(stack, topic_name)) == set(expected(10))
+
+
+def test_what_is_in_the_topic_is_not_written_again_after_a_start_from_an_old_journal(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=True)
+    for number in range(10):
+        first.journal.put(frame(number))
+    wait_for(first.delivered)
+    first.end()
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=True)
+    running.callback(second.end)
+    for number in range(12):
+        second.journal.put(frame(number))
+    wait_for(second.delivered)
+    assert keys_and_times(stack, topic_name) == expected(12)
