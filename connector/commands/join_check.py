@@ -68,23 +68,27 @@ def command(
 
 
 def _show(report: JoinReport, ours: str, other: str) -> None:
+    if report.findings:
+        _show_findings(report, f"{ours} with {other}")
+    else:
+        click.echo(f"{ours} with {other}: nothing stands in the way of a join")
+    if report.requirements:
+        click.echo("Written in transactions. To leave out what was aborted, set in")
+        for each in report.requirements:
+            click.echo(f"  {each.reader}: {each.setting}")
+
+
+def _show_findings(report: JoinReport, title: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
-    if report.findings:
-        table = Table(title=f"{ours} with {other}", title_justify="left", box=box.SIMPLE, show_lines=True)
-        for heading in ("", "topic", "found", "what to do"):
-            table.add_column(heading, overflow="fold")
-        for finding in report.findings:
-            table.add_row(
-                f"{finding.severity.value}\n{finding.code}", finding.topic or "both", finding.found, finding.remedy
-            )
-        console.print(table)
-    else:
-        console.print(f"{ours} with {other}: nothing stands in the way of a join")
-    if report.requirements:
-        console.print("Written in transactions. To leave out what was aborted, set in")
-        for each in report.requirements:
-            console.print(f"  {each.reader}: {each.setting}", markup=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_lines=True)
+    for heading in ("", "topic", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for finding in report.findings:
+        label = f"{finding.severity.value}\n{finding.code}"
+        # As Text: keys and names are not ours, and may look like rich's markup.
+        table.add_row(*map(Text, (label, finding.topic or "both", finding.found, finding.remedy)))
+    Console().print(table)

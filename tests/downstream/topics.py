@@ -119,13 +119,15 @@ def send(producer: Producer, topic: str, records: Sequence[Record], *, commit: b
 class AssetIndexTopic:
     """The asset index as the connector writes it: in transactions, some of which were aborted."""
 
-    def __init__(self, topics: Topics, name: str, *, partitions: int, symbols: int, seed: int = 1) -> None:
+    def __init__(
+        self, topics: Topics, name: str, *, partitions: int, symbols: int = 0, seed: int = 1, **config: str
+    ) -> None:
         self.name = name
         self.partitions = partitions
         self.prices: list[Price] = []
         self._topics = topics
         self._schema = load_schema("asset_index")
-        topics.create(name, partitions)
+        topics.create(name, partitions, **config)
         self._encoder = RecordEncoder(self._schema, topics.register(name, self._schema.text))
         self._normalizer = Normalizer(self._schema, ahead_ms=None, behind_ms=None)
         self._market = Market(symbols, seed)
@@ -140,16 +142,19 @@ class AssetIndexTopic:
             if number % 3 == 0:
                 wrong = self._records(Market(self._market.symbols, seed=99).snapshot(time_ms).array)
                 send(self._producer, self.name, wrong, commit=False)
-            array = self._market.snapshot(time_ms).array
-            records = self._records(array)
-            self._producer.begin_transaction()
-            for topic in (self.name, also) if also else (self.name,):
-                for each in records:
-                    self._producer.produce(
-                        topic, each.value, each.key, partition=each.partition, timestamp=each.timestamp_ms
-                    )
-            self._producer.commit_transaction(20)
-            self.prices += [self._price(element) for element in json.loads(array)]
+            self.write_array(self._market.snapshot(time_ms).array, also=also)
+
+    def write_array(self, array: bytes, *, also: str | None = None) -> None:
+        """One transaction with what the exchange pushes at once."""
+        records = self._records(array)
+        self._producer.begin_transaction()
+        for topic in (self.name, also) if also else (self.name,):
+            for each in records:
+                self._producer.produce(
+                    topic, each.value, each.key, partition=each.partition, timestamp=each.timestamp_ms
+                )
+        self._producer.commit_transaction(20)
+        self.prices += [self._price(element) for element in json.loads(array)]
 
     def _records(self, array: bytes) -> list[Record]:
         done = self._normalizer.normalize(Frame(array, 0, "test", "!assetIndex@arr"))
@@ -176,12 +181,12 @@ class AssetIndexTopic:
 class BalanceTopic:
     """Balances of a few accounts, of either sign, in a topic of plain records."""
 
-    def __init__(self, topics: Topics, name: str, *, partitions: int) -> None:
+    def __init__(self, topics: Topics, name: str, *, partitions: int, **config: str) -> None:
         self.name = name
         self.partitions = partitions
         self.balances: list[Balance] = []
         self._topics = topics
-        topics.create(name, partitions)
+        topics.create(name, partitions, **config)
         self._id = topics.register(name, BALANCE_SCHEMA)
 
     def write(self, balances: Sequence[Balance]) -> None:
