@@ -7,14 +7,14 @@ of its own: initialising the live one would fence the connector that writes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
-    AclOperation,
     AdminClient,
     ConfigResource,
     NewTopic,
@@ -200,7 +200,7 @@ def _seen(topic: TopicDescription, config: Mapping[str, str]) -> Seen:
 
 
 def _rights(topic: TopicDescription) -> frozenset[str] | None:
-    operations: list[AclOperation] | None = topic.authorized_operations  # the library's own hint forgets None
+    operations: Sequence[Enum] | None = topic.authorized_operations  # the library's own hint forgets None
     return None if operations is None else frozenset(operation.name for operation in operations)
 
 

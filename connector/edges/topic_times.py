@@ -1,0 +1,94 @@
+"""What a topic holds in a stretch of time: keys and timestamps alone, as committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from connector.core.errors import ConfigurationError, RetryableError
+from connector.edges.kafka import LIBRDKAFKA_LOG, Properties, consumer_properties, translated
+
+ASK_TIMEOUT_S = 10.0
+STALLED_S = 30.0
+POLL_RECORDS = 5000
+LEAD_IN_OFFSETS = 2000
+"""Read before the start, in each partition: some minutes, or, where nothing was written for long, what came before."""
+TRAIL_MS = 61_000
+"""Read after the end: so long a symbol may be missing before it counts as vanished."""
+
+
+def read_times(
+    properties: Properties, topic: str, since_ms: int, until_ms: int, seen: Callable[[str, int], None]
+) -> None:
+    """Pass key and timestamp of each record from a little before *since_ms* to a little after *until_ms* to *seen*.
+
+    Ends at what was committed when it began. Raises :class:`ConfigurationError` where the topic is not there or not
+    to be read and :class:`RetryableError` where the broker does not answer.
+    """
+    consumer = Consumer(consumer_properties(properties), logger=LIBRDKAFKA_LOG)
+    try:
+        with _asking(f"reading {topic}"):
+            ends = _bounds(consumer, topic)
+            consumer.assign(_starts(consumer, topic, since_ms, ends))
+            _read(consumer, topic, {partition: end for partition, (_, end) in ends.items()}, until_ms + TRAIL_MS, seen)
+    finally:
+        consumer.close()
+
+
+@contextmanager
+def _asking(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise translated(error, doing) from error
+
+
+def _bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
+    """First offset, and the one after the last that is committed, by partition."""
+    found = consumer.list_topics(topic, timeout=ASK_TIMEOUT_S).topics[topic]
+    if found.error is not None:
+        raise ConfigurationError(f"topic {topic}: {found.error.str()}; see topic.name, and that the connector has run")
+    return {
+        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ASK_TIMEOUT_S, cached=False)
+        for partition in found.partitions
+    }
+
+
+def _starts(consumer: Consumer, topic: str, since_ms: int, bounds: dict[int, tuple[int, int]]) -> list[TopicPartition]:
+    wanted = [TopicPartition(topic, partition, max(0, since_ms)) for partition in bounds]
+    starts = []
+    for each in consumer.offsets_for_times(wanted, timeout=ASK_TIMEOUT_S):
+        low, end = bounds[each.partition]
+        offset = each.offset if each.offset >= 0 else end
+        starts.append(TopicPartition(topic, each.partition, max(low, offset - LEAD_IN_OFFSETS)))
+    return starts
+
+
+def _read(consumer: Consumer, topic: str, ends: dict[int, int], to_ms: int, seen: Callable[[str, int], None]) -> None:
+    reading = {partition for partition, end in ends.items() if end > 0}
+    deadline_s = time.monotonic() + STALLED_S
+    while reading:
+        messages = consumer.consume(POLL_RECORDS, timeout=0.2)
+        for message in messages:
+            partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    reading.discard(partition)
+                elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    raise KafkaException(error)
+                continue
+            if partition not in reading:
+                continue
+            key, timestamp_ms = message.key(), message.timestamp()[1]
+            if offset < ends[partition] and isinstance(key, bytes):
+                seen(key.decode("utf-8", "replace"), timestamp_ms)
+            if offset >= ends[partition] - 1 or timestamp_ms > to_ms:
+                reading.discard(partition)
+                consumer.pause([TopicPartition(topic, partition)])
+        if messages:
+            deadline_s = time.monotonic() + STALLED_S
+        elif time.monotonic() > deadline_s:
+            raise RetryableError(f"reading {topic}: nothing came for {STALLED_S:.0f} s, and its end is not reached")
