@@ -15,6 +15,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 
+SPARE_PLACES = 64
+
 CONTENT_UNKNOWN = 0
 """Hash of a record whose content cannot be compared: it was written under another schema."""
 
@@ -32,52 +34,55 @@ class Admission(Enum):
 
 
 class SymbolHistory:
-    """Event times of one symbol, rising, and their content hashes. 16 bytes a tick."""
+    """The latest event times of one symbol and their content hashes: a ring, 16 bytes a tick.
 
-    __slots__ = ("hashes", "newest", "times")
+    All of it is allocated at once, so that memory does not grow with the hours. Each of its two stretches, before
+    and behind the place to write next, rises; free places are -1.
+    """
 
-    def __init__(self) -> None:
-        self.times = array("q")
-        self.hashes = array("q")
+    __slots__ = ("_at", "_hashes", "_times", "newest")
+
+    def __init__(self, capacity: int) -> None:
+        self._times = array("q", [-1]) * capacity
+        self._hashes = array("q", [0]) * capacity
+        self._at = 0
         self.newest = -1
 
     def append(self, event_time_ms: int, content: int) -> None:
-        self.times.append(event_time_ms)
-        self.hashes.append(content)
-        self.newest = event_time_ms
+        at = self._at
+        self._times[at] = self.newest = event_time_ms
+        self._hashes[at] = content
+        self._at = at + 1 if at + 1 < len(self._times) else 0
 
     def admission(self, event_time_ms: int, content: int) -> Admission:
         if event_time_ms > self.newest:
             return Admission.NEW
-        at = bisect_left(self.times, event_time_ms)
-        if at == len(self.times) or self.times[at] != event_time_ms:
-            return Admission.LATE
-        known = self.hashes[at]
-        same = known in (content, CONTENT_UNKNOWN) or content == CONTENT_UNKNOWN
-        return Admission.DUPLICATE if same else Admission.CONFLICT
-
-    def keep_from(self, event_time_ms: int) -> None:
-        cut = min(bisect_left(self.times, event_time_ms), len(self.times) - 1)
-        if cut > 0:
-            del self.times[:cut]
-            del self.hashes[:cut]
+        for first, end in ((0, self._at), (self._at, len(self._times))):
+            place = bisect_left(self._times, event_time_ms, first, end)
+            if place < end and self._times[place] == event_time_ms:
+                known = self._hashes[place]
+                same = known in (content, CONTENT_UNKNOWN) or content == CONTENT_UNKNOWN
+                return Admission.DUPLICATE if same else Admission.CONFLICT
+        return Admission.LATE
 
     def keep_to(self, event_time_ms: int) -> None:
-        cut = bisect_left(self.times, event_time_ms + 1)
-        del self.times[cut:]
-        del self.hashes[cut:]
+        """Forget what is newer."""
+        while self._times[self._at - 1] > event_time_ms:
+            self._at = (self._at - 1) % len(self._times)
+            self._times[self._at] = -1
         self.newest = event_time_ms
 
 
 class History:
     """All symbols, and the periods in which any of them had a tick.
 
-    The newest event time of a symbol outlives :meth:`keep_from`: it is the
-    high-water mark. Content hashes come from :func:`content_hash`.
+    ``window_ms``: how far back it remembers. Content hashes come from :func:`content_hash`.
     """
 
-    def __init__(self, cadence_ms: int) -> None:
+    def __init__(self, cadence_ms: int, window_ms: int) -> None:
         self.cadence_ms = cadence_ms
+        self.window_ms = window_ms
+        self._capacity = self._places(window_ms)
         self.symbols: dict[str, SymbolHistory] = {}
         self.periods = array("q")
         self.newest_ms = -1
@@ -91,7 +96,7 @@ class History:
         """That of one symbol; made where there is none."""
         known = self.symbols.get(symbol)
         if known is None:
-            known = self.symbols[symbol] = SymbolHistory()
+            known = self.symbols[symbol] = SymbolHistory(self._capacity)
         return known
 
     def add_period(self, event_time_ms: int) -> None:
@@ -106,16 +111,20 @@ class History:
                 periods.insert(at, period)
         self.newest_ms = max(self.newest_ms, event_time_ms)
 
-    def clear(self) -> None:
+    def clear(self, span_ms: int = 0) -> None:
+        """Forget all, to be filled from the topic; ``span_ms``: so much more than the window is to be remembered."""
+        self._capacity = self._places(self.window_ms + span_ms)
         self.symbols.clear()
         del self.periods[:]
         self.newest_ms = -1
 
-    def keep_from(self, event_time_ms: int) -> None:
-        """Forget what is older, but for each symbol's newest."""
-        for known in self.symbols.values():
-            known.keep_from(event_time_ms)
-        del self.periods[: bisect_left(self.periods, event_time_ms // self.cadence_ms)]
+    def _places(self, span_ms: int) -> int:
+        return span_ms // self.cadence_ms + SPARE_PLACES
+
+    def forget_old_periods(self) -> None:
+        """Drop the periods that left the window; the symbols' rings drop by themselves."""
+        oldest = (self.newest_ms - self._capacity * self.cadence_ms) // self.cadence_ms
+        del self.periods[: bisect_left(self.periods, oldest)]
 
     def roll_back(self, passed: Mapping[str, int]) -> None:
         """Forget every tick newer than what the topic was seen to hold (``passed``: newest event time by symbol)."""

@@ -53,18 +53,17 @@ class Follower:
         self.records = 0
         self.partitions = 0
 
-    def open(self, partitions: int, oldest_needed_ms: int | None, window_ms: int) -> None:
+    def open(self, partitions: int, oldest_needed_ms: int | None) -> None:
         """Start where the history must start, and read to the topic's present end.
 
-        That is ``window_ms`` before the topic's newest tick or before
+        That is the history's window before the topic's newest tick or before
         ``oldest_needed_ms``, whichever is older.
         """
         self.close()
         self.partitions = partitions
-        self._history.clear()
         self.passed.clear()
         self.newest_ms = -1
-        starts = self._starts(oldest_needed_ms, window_ms)
+        starts = self._starts(oldest_needed_ms)
         self._positions = dict(starts)
         self._consumer = Consumer(
             consumer_properties(self._properties), logger=LIBRDKAFKA_LOG, error_cb=self._complaints
@@ -77,14 +76,15 @@ class Follower:
             self.close()
             raise
 
-    def _starts(self, oldest_needed_ms: int | None, window_ms: int) -> dict[int, int]:
+    def _starts(self, oldest_needed_ms: int | None) -> dict[int, int]:
         """Offsets by partition. A record's timestamp is its event time, so time finds them."""
         ends = self.end_offsets()
         newest_ms = self._newest_timestamp()
+        oldest_ms = newest_ms if oldest_needed_ms is None else min(newest_ms, oldest_needed_ms)
+        self._history.clear(newest_ms - oldest_ms)
         if newest_ms < 0:
             return ends
-        oldest_ms = newest_ms if oldest_needed_ms is None else min(newest_ms, oldest_needed_ms)
-        since = OffsetSpec.for_timestamp(max(0, oldest_ms - window_ms))
+        since = OffsetSpec.for_timestamp(max(0, oldest_ms - self._history.window_ms))
         found = self._list_offsets(since, f"finding where to start in {self._topic}")
         return {p: found[p].offset if found[p].offset >= 0 else end for p, end in ends.items()}
 

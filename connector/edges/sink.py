@@ -146,7 +146,7 @@ class Sink:
         self._feed_advancing = feed_advancing
         self._tell = tell
         self._guards = guards or Guards()
-        self._history = History(cadence_ms)
+        self._history = History(cadence_ms, options.history_window_ms)
         self._rule = TakeoverRule(options.takeover_after_s)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
@@ -241,7 +241,7 @@ class Sink:
     def _open_follower(self, partitions: int) -> None:
         oldest = self._journal.read(0, max_frames=1, max_bytes=1)
         oldest_ms = self._oldest_needed(oldest[0].frame) if oldest else None
-        self._follower.open(partitions, oldest_ms, self._options.history_window_ms)
+        self._follower.open(partitions, oldest_ms)
         self._keys.clear()
         self._pipeline.history_loaded()
         self._go_back()
@@ -480,8 +480,7 @@ class Sink:
             self._rule.written(now - self._writer_since)
         if now - self._trimmed_at > HISTORY_TRIMMED_EVERY_S:
             self._trimmed_at = now
-            oldest_ms = min((mark for _, p in self._waiting for mark, _ in p.marks), default=self._history.newest_ms)
-            self._history.keep_from(min(oldest_ms, self._history.newest_ms) - self._options.history_window_ms)
+            self._history.forget_old_periods()
         if now - self._partitions_at > PARTITIONS_CHECKED_EVERY_S:
             self._partitions_at = now
             self._check_partitions()

@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.admit import CONTENT_UNKNOWN, Admission, History, content_hash
+from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, content_hash
 
 CADENCE_MS = 1000
 
 
 def history(*ticks: tuple[str, int, int]) -> History:
-    made = History(CADENCE_MS)
+    made = History(CADENCE_MS, window_ms=600_000)
     for symbol, event_time_ms, content in ticks:
         made.add(symbol, event_time_ms, content)
     return made
@@ -35,13 +35,32 @@ def test_content_that_cannot_be_compared_is_no_conflict() -> None:
     assert admission(topic, "BTCUSD", 1000, 11) is Admission.DUPLICATE
 
 
-def test_forgetting_keeps_the_high_water_mark_and_its_content() -> None:
-    topic = history(("BTCUSD", 1000, 11), ("BTCUSD", 2000, 22), ("ETHUSD", 1000, 1))
-    topic.keep_from(5000)
-    assert admission(topic, "BTCUSD", 2000, 22) is Admission.DUPLICATE
-    assert admission(topic, "BTCUSD", 2000, 23) is Admission.CONFLICT
-    assert admission(topic, "BTCUSD", 1000, 11) is Admission.LATE
-    assert admission(topic, "ETHUSD", 1000, 1) is Admission.DUPLICATE
+def test_what_left_the_ring_is_late_and_the_newest_stays_known() -> None:
+    ring = SymbolHistory(capacity=4)
+    for event_time_ms in range(1, 11):
+        ring.append(event_time_ms, event_time_ms * 11)
+    assert [ring.admission(time, time * 11) for time in (6, 7, 9, 10, 11)] == [
+        Admission.LATE,
+        Admission.DUPLICATE,
+        Admission.DUPLICATE,
+        Admission.DUPLICATE,
+        Admission.NEW,
+    ]
+
+
+@given(st.integers(1, 9), st.lists(st.integers(0, 40), min_size=1, unique=True).map(sorted), st.integers(0, 40))
+def test_a_ring_is_its_newest_ticks_also_after_forgetting(capacity: int, times: list[int], keep_to: int) -> None:
+    ring = SymbolHistory(capacity)
+    for event_time_ms in times:
+        ring.append(event_time_ms, event_time_ms + 1)
+    ring.keep_to(keep_to)
+    kept = [event_time_ms for event_time_ms in times[-capacity:] if event_time_ms <= keep_to]
+    for event_time_ms in range(keep_to + 1):
+        outcome = ring.admission(event_time_ms, event_time_ms + 1)
+        assert outcome is (Admission.DUPLICATE if event_time_ms in kept else Admission.LATE)
+    assert ring.admission(keep_to + 1, 1) is Admission.NEW
+    ring.append(keep_to + 1, 7)
+    assert ring.admission(keep_to + 1, 7) is Admission.DUPLICATE
 
 
 def test_rolling_back_to_what_the_topic_holds() -> None:
@@ -68,7 +87,7 @@ def test_a_hash_is_never_the_mark_of_unknown_content() -> None:
 def test_whatever_comes_a_symbol_only_rises_and_nothing_is_admitted_twice(
     offered: list[tuple[str, int, int]],
 ) -> None:
-    topic = History(CADENCE_MS)
+    topic = History(CADENCE_MS, window_ms=600_000)
     written: dict[str, list[int]] = {"A": [], "B": []}
     content_of: dict[tuple[str, int], int] = {}
     for symbol, event_time_ms, content in offered:

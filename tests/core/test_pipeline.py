@@ -26,7 +26,7 @@ class Case:
     """A pipeline over an empty history, fed with frames in the exchange's shape."""
 
     def __init__(self, state: str = ADVANCING) -> None:
-        self.history = History(SCHEMA.feed.cadence_ms)
+        self.history = History(SCHEMA.feed.cadence_ms, window_ms=600_000)
         normalizer = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000)
         self.pipeline = Pipeline(
             normalizer, RecordEncoder(SCHEMA, 1), self.history, lambda start, end: (Span(start, end, state),)
