@@ -132,14 +132,14 @@ class Tail:
     """Follows a topic in a thread of its own, within ``with``; the topic must be there.
 
     Keys and timestamps only. Where the broker is away it waits for it.
-    Lateness is measured of records whose event time is after the start.
+    Lateness is measured of records whose event time is after :meth:`measure` was called.
     """
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._topic = topic
         self._bootstrap = bootstrap
         self._lock = threading.Lock()
-        self._started_ms = 0
+        self._measured_from_ms: int | None = None
         self._records = 0
         self._late_ms = array("l")
         self._newest_ms: dict[str, int] = {}
@@ -148,13 +148,17 @@ class Tail:
         self._thread = threading.Thread(target=self._run, name=f"tail-{topic}", daemon=True)
 
     def __enter__(self) -> Tail:
-        self._started_ms = time.time_ns() // 1_000_000
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(30)
+
+    def measure(self) -> None:
+        """From now on: what was written before had to wait for the connector to start."""
+        with self._lock:
+            self._measured_from_ms = time.time_ns() // 1_000_000
 
     @property
     def records(self) -> int:
@@ -236,7 +240,7 @@ class Tail:
                 key = (message.key() or b"").decode()
                 event_time_ms = message.timestamp()[1]
                 self._records += 1
-                if event_time_ms >= self._started_ms:
+                if self._measured_from_ms is not None and event_time_ms >= self._measured_from_ms:
                     late_ms = round(now_ms - event_time_ms)
                     self._late_ms.append(late_ms)
                     if late_ms > self._worst[0]:

@@ -113,11 +113,14 @@ class Scene:
         rate_hz: float = 5,
         symbols: int = 60,
         partitions: int = 6,
+        options: Options | None = None,
         seed: int = 1,
         truth_path: Path | None = None,
     ) -> None:
         self.stack = stack
         self.folder = folder
+        self.options = options or {}
+        """Of every replica."""
         self.topic = f"chaos-{uuid.uuid4().hex[:10]}"
         self.partitions = [partitions]
         """Every count that the topic has had."""
@@ -167,6 +170,8 @@ class Scene:
             replica.wait_until_ready(30)
         if len(self.replicas) == 1 and wait:
             self._exits.enter_context(self.tail)
+            self.tail.wait_for_records(1, 30)
+            self.tail.measure()
         return replica
 
     def writer(self, timeout_s: float = 10.0) -> Replica:
@@ -185,11 +190,11 @@ class Scene:
         (found,) = (each for each in self.replicas.values() if each is not replica)
         return found
 
-    def run_on(self, seconds: float) -> None:
-        """Let it run; then require that records still come."""
+    def run_on(self, seconds: float, *, within_s: float = 15) -> None:
+        """Let it run; then require that records still come, or come again ``within_s``."""
         time.sleep(seconds)
         try:
-            self.tail.wait_for_records(1, 15)
+            self.tail.wait_for_records(1, within_s)
         except TimeoutError as nothing:
             raise AssertionError(f"{nothing}\n{self.logs()}") from nothing
 
@@ -261,8 +266,9 @@ class Scene:
             "registry": {"url": self.stack.registry_url},
             "http": {"port": self._ports.take()},
         }
-        for table, values in more.items():
-            options[table] = {**options.get(table, {}), **values}
+        for given in (self.options, more):
+            for table, values in given.items():
+                options[table] = {**options.get(table, {}), **values}
         return options
 
     def _register(self) -> None:

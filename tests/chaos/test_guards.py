@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,13 @@ def a_stalled_socket(scene: Scene, entry: Entry) -> None:
 def test_guard(
     guard: str, case: Callable[[Scene, Entry], None], complaint: str, stack: LocalStack, tmp_path: Path
 ) -> None:
-    with Scene(stack, tmp_path / "with") as scene:
-        case(scene, CONNECTOR)
-    with Scene(stack, tmp_path / "without") as scene, pytest.raises(AssertionError, match=complaint):
-        case(scene, without(guard))
+    def run(name: str, entry: Entry) -> None:
+        with Scene(stack, tmp_path / name) as scene:
+            case(scene, entry)
+
+    with ThreadPoolExecutor(2) as side_by_side:
+        product = side_by_side.submit(run, "with", CONNECTOR)
+        unguarded = side_by_side.submit(run, "without", without(guard))
+        product.result()
+        with pytest.raises(AssertionError, match=complaint):
+            unguarded.result()
