@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.commands.sources import Sources, with_sources
-from connector.core.errors import RetryableError
 
 if TYPE_CHECKING:
     from connector.config import Config
     from connector.core.ledger_audit import Disagreement, Observed
 
 EXIT_DISAGREE = 2
-LEDGER_WITHIN_S = 60.0
 STANDS_STILL_PERIODS = 15
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -139,21 +137,10 @@ def _is_within(entry: Entry, since_ms: int, until_ms: int) -> bool:
 
 def _ledger(config: Config, since_ms: int) -> list[Entry]:
     """Every entry from then on. A gap's own time is that of the tick that ended it, so none is overlooked."""
-    from connector.edges.topic_reader import TopicReader, registry_decoder
+    from connector.edges.ledger_reader import read_ledger
 
-    topic = config.events_topic
-    reader = TopicReader(config.kafka, topic, registry_decoder(config.registry, topic))
-    try:
-        reader.start(since_ms)
-        entries: list[Entry] = []
-        deadline_s = time.monotonic() + LEDGER_WITHIN_S
-        while not reader.at_end:
-            if time.monotonic() > deadline_s:
-                raise RetryableError(f"reading {topic}: its end was not reached within {LEDGER_WITHIN_S:.0f} s")
-            entries += [_entry(row.value) for row in reader.rows(0.2) if row.value is not None]
-    finally:
-        reader.close()
-    return sorted(entries, key=lambda entry: entry.time)
+    found = read_ledger(config.kafka, config.registry, config.events_topic, config.schema.events_id, since_ms)
+    return sorted(map(_entry, found), key=lambda entry: entry.time)
 
 
 def _entry(value: dict[str, Any]) -> Entry:
