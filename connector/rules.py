@@ -36,6 +36,8 @@ KEPT_TOPIC_CONFIG: Mapping[str, str] = {
 }
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_STREAM_IN_ADDRESS = re.compile(r"\w+://[^/@]+/(ws|stream|market|public|private)\b")
+"""Whoever pastes an address as the exchange writes it has an ``@`` in it that parts no user from a host."""
 _SYMBOL = re.compile(r"\w+")
 _SERVER = re.compile(r"(\w+://)?(\[[0-9a-fA-F:]+\]|[^\s:,/\[\]@]+)(:(\d{1,5}))?")
 
@@ -53,7 +55,7 @@ def _addresses(config: Config) -> _Problems:
         ("feed.rest_url", config.feed.rest_url, check_rest_url),
         ("feed.proxy", config.feed.proxy, check_proxy),
     ):
-        if "@" in url:
+        if "@" in url and not _STREAM_IN_ADDRESS.match(url):
             if check is not check_proxy:
                 yield f"{key}: user and password do not belong in this address"
                 continue

@@ -36,9 +36,15 @@ class Written:
             *("--set", f"kafka.bootstrap.servers={stack.bootstrap_servers}"),
             *("--set", f"registry.url={stack.registry_url}", "--set", f"topic.name={topic}"),
         ]
-        names = {"events": f"{topic}.events", "dead_letters": f"{topic}.dlq", "latest": None}
         specs = wanted_topics(
-            topic, partitions=PARTITIONS, replication_factor=-1, retention_ms=604_800_000, config={}, **names
+            topic,
+            events=f"{topic}.events",
+            dead_letters=f"{topic}.dlq",
+            latest=None,
+            partitions=PARTITIONS,
+            replication_factor=-1,
+            retention_ms=604_800_000,
+            config={},
         )
         ensure_topics(self._kafka, specs, create=True, tell=lambda _: None)
         text = read_schema_file(find_schema_file("feed_event"))
