@@ -119,6 +119,7 @@ class Scene:
     ) -> None:
         self.stack = stack
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.options = options or {}
         """Of every replica."""
         self.topic = f"chaos-{uuid.uuid4().hex[:10]}"
@@ -135,7 +136,6 @@ class Scene:
         self._accepted_lock = threading.Lock()
 
     def __enter__(self) -> Scene:
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as exits:
             exits.callback(self._ports.release)
             exits.enter_context(self.exchange)
@@ -215,6 +215,8 @@ class Scene:
         lateness = self.tail.lateness()
         time.sleep(1.0)  # followers trim a moment later
         for name, replica in self.replicas.items():
+            if not replica.running and not replica.supervised:
+                continue  # killed for good by the case
             ended_with = replica.stop()
             assert ended_with == exit_code, f"{name} ended with {ended_with}\n{replica.log()}"
         return self._outcome(lateness, apart_from)
