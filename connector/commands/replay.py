@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 MOST_FRAMES_AHEAD = 4000
 """Frames in the journal that the topic does not hold yet; reading the file waits for it."""
 WRITER_WITHIN_S = 30.0
+TOPIC_RESTS_S = 10.0
+"""For how long the topic must not have advanced: longer than the pauses that a live feed makes."""
+TOPIC_WRITTEN_S = 2.0
+"""A topic that is seen to advance over this time is being written."""
 AGE_WITHOUT_BOUND_S = 1e9
 FRAMES_A_STEP = 100
 
@@ -62,6 +66,7 @@ def for_replay(config: Config) -> Config:
         kafka=Properties({**config.kafka, "transactional.id": f"{config.transactional_id}-replay"}),
         journal=replace(config.journal, path=f"{config.journal.path}.replay", max_age=AGE_WITHOUT_BOUND_S),
         http=replace(config.http, port=0),
+        takeover=replace(config.takeover, after=max(config.takeover.after, TOPIC_RESTS_S)),
     )
 
 
@@ -76,7 +81,8 @@ class Replay:
         self._factor = factor
         self._accepted = 0
         self._first_seq = 0
-        self.frames = self.records = self.letters = self.duplicates = 0
+        self._advances_s: tuple[float, float] | None = None
+        self.records = self.letters = self.duplicates = 0
 
     def run(self) -> int:
         from rich.console import Console
@@ -90,17 +96,19 @@ class Replay:
         took_s = time.monotonic() - started
         self._remove_journal()
         Console(stderr=True).print(
-            f"{self.frames:,} frames: {self.records:,} records, {self.letters:,} rejects, "
+            f"{self._accepted:,} frames: {self.records:,} records, {self.letters:,} rejects, "
             f"{self.duplicates:,} duplicates, in {took_s:.1f} s: {self.records / took_s:,.0f} records a second",
             highlight=False,
         )
         return code
 
     def _count(self, happening: Happening) -> None:
-        from connector.core.happenings import Committed
+        from connector.core.happenings import Committed, Followed
 
-        if isinstance(happening, Committed):
-            self.frames += happening.frames
+        if isinstance(happening, Followed) and not self.records:
+            now_s = time.monotonic()
+            self._advances_s = (self._advances_s[0] if self._advances_s else now_s, now_s)
+        elif isinstance(happening, Committed):
             self.records += happening.records
             self.letters += happening.letters
             self.duplicates += happening.duplicates
@@ -126,26 +134,37 @@ class Replay:
                 await asyncio.sleep(pace.delay_s(frame, time.monotonic()))
                 connector.accept(frame)
                 self._accepted += 1
-                if self._accepted % FRAMES_A_STEP == 0 or not connector.is_writer():
+                if self._accepted % FRAMES_A_STEP == 1:
                     progress.update(task, completed=position)
                     await self._let_the_topic_follow(connector, asked)
-            while not (asked.is_set() or self._delivered(connector)):
-                await asyncio.sleep(0.02)
+            await self._let_the_topic_follow(connector, asked, to_the_end=True)
             progress.update(task, completed=file.size_bytes)
 
     def _delivered(self, connector: Connector) -> bool:
         return connector.journal.newest_seq - self._first_seq >= self._accepted and connector.sink.delivered()
 
-    async def _let_the_topic_follow(self, connector: Connector, asked: asyncio.Event) -> None:
-        """Wait for the lock after the first frame, and whenever the topic is far behind."""
+    async def _let_the_topic_follow(
+        self, connector: Connector, asked: asyncio.Event, *, to_the_end: bool = False
+    ) -> None:
+        """Wait until the topic holds all, or this process has the lock and the topic is not far behind."""
         deadline = time.monotonic() + WRITER_WITHIN_S
-        while not asked.is_set() and (not connector.is_writer() or connector.journal.frames > MOST_FRAMES_AHEAD):
-            if not connector.is_writer() and not connector.sink.state().waiting and time.monotonic() > deadline:
+        while not asked.is_set() and self._is_behind(connector, to_the_end):
+            waits = bool(connector.sink.state().waiting)
+            if not connector.is_writer() and (self._others_write() or (not waits and time.monotonic() > deadline)):
                 raise ConfigurationError(
                     f"topic {self._config.topic.name} is being written; stop the connector that writes it, or replay "
                     "into a topic of its own (--set topic.name=…)"
                 )
             await asyncio.sleep(0.01)
+
+    def _is_behind(self, connector: Connector, to_the_end: bool) -> bool:
+        if connector.is_writer() and not to_the_end:
+            return connector.journal.frames > MOST_FRAMES_AHEAD
+        return not self._delivered(connector)
+
+    def _others_write(self) -> bool:
+        """Whether the topic went on advancing before this process wrote anything."""
+        return self._advances_s is not None and self._advances_s[1] - self._advances_s[0] > TOPIC_WRITTEN_S
 
 
 class Pace:
