@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from operator import itemgetter
 
 from connector.core.values import Reason
 
@@ -19,8 +18,12 @@ _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?", re.AS
 _MAX_EXPONENT_DIGITS = 6
 """Beyond it a number that is not zero fits no decimal: refused before anything of that size is made."""
 _REMEMBERED = 1024
+_LOOKED_FOR_REPEATS_EVERY = 64
+"""Columns of a field whose values never came again; to look costs a tenth of writing."""
 _SHORTEST_COLUMN = 4
 """Below it, checking texts one by one is as fast."""
+_SHAPES = bytes(ord("0") if 0x30 <= byte <= 0x39 else byte if byte in b".\n" else ord("?") for byte in range(256))
+"""For ``bytes.translate``: every digit is a 0, and what belongs in no decimal a question mark."""
 
 
 class Unfit(Exception):  # noqa: N818 - it never leaves the core: the normalizer turns it into a Reject
@@ -122,57 +125,58 @@ class DecimalColumn:
 
     def __init__(self, precision: int, scale: int) -> None:
         self._write = decimal_writer(precision, scale)
-        self._precision = precision
-        self._scale = scale
-        self._at_point = itemgetter(-scale - 1)
-        # Length byte and value as one number: one to_bytes for both. The length is zigzag, hence doubled.
-        most_bytes = (10**precision).bit_length() // 8 + 1
-        self._length_before = [2 * length << 8 * length for length in range(most_bytes + 1)]
-        self._has_short_cut = scale > 0 and most_bytes < 64
+        self._end = b"0." + b"0" * scale + b"\n"
+        self._too_long = b"0" * (precision - scale + 1) + b"."
+        # By the number's bits: its length in bytes as a number before it, so that one to_bytes writes both.
+        # The length is zigzag, hence doubled.
+        lengths = [(bits >> 3) + 1 for bits in range((10**precision).bit_length() + 1)]
+        self._length_before = [2 * length << 8 * length for length in lengths]
+        self._bytes_in_all = [1 + length for length in lengths]
+        self._has_short_cut = scale > 0 and lengths[-1] < 64
         self._remembered: dict[str, bytes] = {}
+        self._columns = 0
 
     def __call__(self, column: Sequence[str]) -> list[bytes]:
         """The Avro bytes of each text, in order. Raises Unfit where one of them does not fit."""
-        remembered = self._remembered
-        try:
-            return [remembered[text] for text in column]
-        except KeyError:
-            texts = self._digits(column)
-        encoded = list(map(self._write, column)) if texts is None else self._encode_digits(texts)
-        if len(set(column)) * 2 <= len(column):
-            # Values that many elements share will come again; prices will not.
-            self._remember(dict(zip(column, encoded, strict=True)))
+        if remembered := self._remembered:
+            try:
+                return [remembered[text] for text in column]
+            except KeyError:
+                pass
+        digits = self._digits(column)
+        encoded = list(map(self._write, column)) if digits is None else self._encode_digits(digits)
+        if self._columns % _LOOKED_FOR_REPEATS_EVERY == 0 or remembered:
+            self._remember(column, encoded)
+        self._columns += 1
         return encoded
 
-    def _digits(self, column: Sequence[str]) -> list[str] | None:
+    def _digits(self, column: Sequence[str]) -> list[bytes] | None:
         """The texts without their points, where all are digits, a point and ``scale`` digits, and not too long."""
-        if len(column) < _SHORTEST_COLUMN or not self._has_short_cut:
+        count = len(column)
+        if count < _SHORTEST_COLUMN or not self._has_short_cut:
             return None
-        joined = "\n".join(column)
-        digits = joined.replace(".", "")
-        texts = digits.split("\n")
-        lengths = set(map(len, texts))
+        joined = ("\n".join(column) + "\n").encode("utf-8", "replace")
+        shape = joined.translate(_SHAPES)
         is_plain = (
-            len(texts) == len(column)  # no text has a line break
-            and self._scale < min(lengths)  # so that each has a character where its point should be
-            and max(lengths) <= self._precision
-            and set(map(self._at_point, column)) == {"."}
-            and len(joined) - len(digits) == len(column)  # and no other point
-            and digits.isascii()
-            and digits.replace("\n", "").isdecimal()
+            shape.count(self._end) == count
+            and shape.count(b"\n") == count  # so no text has a line break, and each has such an end
+            and shape.count(b".") == count  # and no other point
+            and b"?" not in shape
+            and self._too_long not in shape
         )
-        return texts if is_plain else None
+        return joined.replace(b".", b"").split() if is_plain else None
 
-    def _encode_digits(self, texts: list[str]) -> list[bytes]:
-        before = self._length_before
-        return [
-            (value + before[length := value.bit_length() + 8 >> 3]).to_bytes(length + 1, "big")
-            for value in map(int, texts)
-        ]
+    def _encode_digits(self, digits: list[bytes]) -> list[bytes]:
+        before, in_all = self._length_before, self._bytes_in_all
+        return [(value + before[bits := value.bit_length()]).to_bytes(in_all[bits]) for value in map(int, digits)]
 
-    def _remember(self, encoded: dict[str, bytes]) -> None:
+    def _remember(self, column: Sequence[str], encoded: list[bytes]) -> None:
+        """Where many elements share a value, it will come again; prices will not."""
+        fresh = dict(zip(column, encoded, strict=True))
+        if len(fresh) * 2 > len(column):
+            return
         remembered = self._remembered
-        if len(remembered) + len(encoded) > _REMEMBERED:
+        if len(remembered) + len(fresh) > _REMEMBERED:
             remembered.clear()
-        if len(encoded) <= _REMEMBERED:
-            remembered.update(encoded)
+        if len(fresh) <= _REMEMBERED:
+            remembered.update(fresh)
