@@ -42,7 +42,7 @@ EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
 HEARTBEAT_S = 1.0
 LEDGER_CLOSE_S = 2.0
-REST_AFTER_TAKEOVER_S = 2.0
+REST_AFTER_S = 3.0
 
 Source = Callable[["Connector", asyncio.Event], Coroutine[None, None, None]]
 """Brings frames to :meth:`Connector.accept` until the event is set or there are no more."""
@@ -143,13 +143,12 @@ class Connector:
         )
 
     def should_fill(self) -> bool:
-        """Whether the REST interface is to be asked: by the writer alone, and only when another replica, whose feed
-        may be well, has had the time to take over."""
+        """Whether the REST interface is to be asked: by the writer alone, and not for the exchange's short pauses."""
         feed = self.feed.state() if self.feed is not None else None
         if feed is None or feed.state == ADVANCING or not self.is_writer():
             return False
         silent_s = time.monotonic() - (feed.advanced_at_monotonic or self._started_at)
-        return silent_s > self.config.takeover.after + REST_AFTER_TAKEOVER_S
+        return silent_s > REST_AFTER_S
 
     def run(self, source: Source) -> int:
         """Take frames from *source* until it ends or a signal comes, deliver them, and return the exit code."""

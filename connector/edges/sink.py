@@ -37,7 +37,7 @@ from connector.core.happenings import (
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, DeadLetter, Passage, Pipeline
 from connector.core.takeover import TakeoverRule
-from connector.core.values import Frame, Reason
+from connector.core.values import Frame, Origin, Reason
 from connector.edges.follower import Follower
 from connector.edges.journal import Entry, Journal
 from connector.edges.kafka import Properties, partition_of
@@ -49,6 +49,9 @@ HISTORY_TRIMMED_EVERY_S = 10.0
 FIRST_RETRY_AFTER_S = 0.2
 RETRY_AFTER_S = 1.0
 WAITING_TOLD_EVERY_S = 30.0
+IDLE_S = 0.05
+REST_HELD_TAKEOVERS = 4.0
+"""Rows from REST wait for so many times the time after which another replica takes over."""
 FRAMES_A_STEP = 512
 BYTES_A_STEP = 4 * 1024 * 1024
 WAITING_FRAMES = 4096
@@ -377,15 +380,17 @@ class Sink:
     # As writer
 
     def _write(self, writer: Writer) -> None:
-        if not self._journal.wait(self._cursor, 0.05):
+        if not self._journal.wait(self._cursor, IDLE_S):
             return
         batch = Batch()
         passages: list[tuple[int, Passage]] = []
-        for entry in self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
+        entries = self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP)
+        for entry in self._ripe(entries):
             passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
             if len(batch.records) >= self._options.max_records:
                 break
         if not passages:
+            self._stop.wait(IDLE_S)
             return
         started = time.monotonic()
         try:
@@ -398,6 +403,15 @@ class Sink:
         self._cursor = passages[-1][0]
         self._waiting.extend(passages)
         self._written(batch, time.monotonic() - started)
+
+    def _ripe(self, entries: list[Entry]) -> list[Entry]:
+        """Without rows from REST at the end that another replica may have ticks for: it needs the time to take over,
+        and once they are in the topic its ticks would be late. A tick behind them says that nobody will."""
+        if not self._stop.is_set():
+            ripe_ns = time.time_ns() - int(REST_HELD_TAKEOVERS * self._options.takeover_after_s * 1e9)
+            while entries and entries[-1].frame.origin is Origin.REST and entries[-1].frame.received_at_ns > ripe_ns:
+                entries.pop()
+        return entries
 
     def _written(self, batch: Batch, duration_s: float) -> None:
         reasons = [letter.reject.reason for letter in batch.letters]
