@@ -24,7 +24,20 @@ EXIT_CONFIGURATION = 2
 EXIT_FATAL = 4
 EXIT_INTERRUPTED = 130
 
-COMMANDS = ("run", "check", "gaps", "demo", "tail", "record", "replay", "config", "schema", "ddl", "join-check")
+COMMANDS = (
+    "run",
+    "check",
+    "gaps",
+    "demo",
+    "tail",
+    "record",
+    "replay",
+    "config",
+    "schema",
+    "ddl",
+    "join-check",
+    "join-demo",
+)
 """Each is ``command`` in the module of that name in :mod:`connector.commands`, in the order of the help."""
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from connector.local.jars import jars
 
 START_TIMEOUT_S = 60.0
 STATEMENT_TIMEOUT_S = 90.0
+_FOR_EVER_S = threading.TIMEOUT_MAX
 _LOG_LINES_SHOWN = 25
 
 
@@ -107,7 +109,8 @@ class Flink:
             number = self._count
             self._answers[number] = answers
             try:
-                process.stdin.write(json.dumps({**request, "id": number}) + "\n")
+                request["id"] = number
+                process.stdin.write(json.dumps(request) + "\n")
                 process.stdin.flush()
             except OSError as error:
                 raise RetryableError(f"Flink is gone. {self._last_log_lines()}") from error
@@ -185,9 +188,48 @@ class FlinkSession:
         request = {"do": "execute", "session": self._name, "statement": statement, "rows": rows}
         return self._flink._ask(request, timeout_s)
 
-    def explain(self, statement: str) -> str:
-        """Flink's plan of a query."""
-        return "\n".join(str(row.values[0]) for row in self.query(f"EXPLAIN {statement}"))
+    def start(self, statement: str) -> RunningQuery:
+        """Let a query run until it is stopped."""
+        return RunningQuery(self._flink, {"do": "execute", "session": self._name, "statement": statement, "rows": None})
+
+
+class RunningQuery:
+    """A query that does not end by itself; its rows are kept."""
+
+    def __init__(self, flink: Flink, request: dict[str, Any]) -> None:
+        self._flink = flink
+        self._request = request
+        self._rows: list[FlinkRow] = []
+        self._failure: RetryableError | None = None
+        self._thread = threading.Thread(target=self._run, name="flink-query", daemon=True)
+        self._thread.start()
+
+    @property
+    def rows(self) -> list[FlinkRow]:
+        """Those that have come. Raises FlinkError where the query failed, RetryableError where Flink is gone."""
+        if self._failure is not None:
+            raise self._failure
+        return list(self._rows)
+
+    def wait_for(self, count: int, timeout_s: float) -> list[FlinkRow]:
+        """The rows, once there are so many, or after *timeout_s*. Raises as :attr:`rows` does."""
+        deadline = time.monotonic() + timeout_s
+        while len(self.rows) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return self.rows
+
+    def stop(self) -> list[FlinkRow]:
+        """End it; the rows. Raises as :attr:`rows` does."""
+        list(self._flink._ask({"do": "cancel", "of": self._request["id"]}, 30.0))
+        self._thread.join(30.0)
+        return self.rows
+
+    def _run(self) -> None:
+        try:
+            for row in self._flink._ask(self._request, _FOR_EVER_S):
+                self._rows.append(row)
+        except RetryableError as failure:
+            self._failure = failure
 
 
 def inserted(rows: Sequence[FlinkRow]) -> list[tuple[str | None, ...]]:

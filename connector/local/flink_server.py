@@ -66,6 +66,8 @@ class Server:
         self._jpype = jpype
         self._folder = folder
         self._sessions: dict[str, _Session] = {}
+        self._jobs: dict[int, Any] = {}
+        self._cancelled: set[int] = set()
         self._output = threading.Lock()
         self._decimal = jpype.JClass("java.math.BigDecimal")
 
@@ -114,6 +116,9 @@ class Server:
         session = self._sessions[request["session"]]
         result = session.planner.submit(session.environment.executeSql, request["statement"]).result()
         rows = result.collect()
+        job = result.getJobClient()
+        if job.isPresent():
+            self._jobs[request["id"]] = job.get()
         try:
             given = 0
             while (wanted is None or given < wanted) and rows.hasNext():
@@ -121,8 +126,19 @@ class Server:
                 values = [self._text(row.getField(i)) for i in range(row.getArity())]
                 self.say(request, kind=str(row.getKind().shortString()), row=values)
                 given += 1
+        except self._jpype.JException:
+            if request["id"] not in self._cancelled:
+                raise
         finally:
+            self._jobs.pop(request["id"], None)
             rows.close()  # ends the job where it still runs
+
+    def cancel(self, request: dict[str, Any]) -> None:
+        """End the job of another request; nothing where it has none, or has ended."""
+        job = self._jobs.get(request["of"])
+        if job is not None:
+            self._cancelled.add(request["of"])
+            job.cancel().get()
 
     def _text(self, value: Any) -> str | None:
         if value is None:
@@ -130,7 +146,7 @@ class Server:
         return str(value.toPlainString()) if isinstance(value, self._decimal) else str(value)
 
 
-_ACTIONS = {"hello": Server.hello, "open": Server.open, "execute": Server.execute}
+_ACTIONS = {"hello": Server.hello, "open": Server.open, "execute": Server.execute, "cancel": Server.cancel}
 
 
 def _causes(error: Any) -> str:

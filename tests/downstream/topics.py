@@ -31,7 +31,7 @@ from connector.local.market import Market
 from connector.local.stack import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
-BALANCE_SCHEMA = (ROOT / "examples" / "balance.avsc").read_text("utf-8")
+BALANCE_SCHEMA = (ROOT / "connector" / "local" / "balance.avsc").read_text("utf-8")
 CADENCE_MS = 1000
 
 
