@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connector.core.errors import ConfigurationError, RetryableError
-from connector.edges.kafka import LIBRDKAFKA_LOG, Properties, consumer_properties, translated
+from connector.edges.kafka import LIBRDKAFKA_LOG, Complaints, Properties, consumer_properties, translated
 
 ASK_TIMEOUT_S = 10.0
 STALLED_S = 30.0
@@ -28,9 +28,10 @@ def read_times(
     Ends at what was committed when it began. Raises :class:`ConfigurationError` where the topic is not there or not
     to be read and :class:`RetryableError` where the broker does not answer.
     """
-    consumer = Consumer(consumer_properties(properties), logger=LIBRDKAFKA_LOG)
+    complaints = Complaints("gaps", lambda _: None)
+    consumer = Consumer(consumer_properties(properties), logger=LIBRDKAFKA_LOG, error_cb=complaints)
     try:
-        with _asking(f"reading {topic}"):
+        with _asking(f"reading {topic}", complaints):
             ends = _bounds(consumer, topic)
             consumer.assign(_starts(consumer, topic, since_ms, ends))
             _read(consumer, topic, {partition: end for partition, (_, end) in ends.items()}, until_ms + TRAIL_MS, seen)
@@ -39,11 +40,12 @@ def read_times(
 
 
 @contextmanager
-def _asking(doing: str) -> Iterator[None]:
+def _asking(doing: str, complaints: Complaints) -> Iterator[None]:
     try:
         yield
     except KafkaException as error:
-        raise translated(error, doing) from error
+        # That nobody answers says less than that nobody takes our credentials.
+        raise translated(complaints.refused or error, doing) from error
 
 
 def _bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
