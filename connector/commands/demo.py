@@ -21,8 +21,8 @@ from connector.core.errors import ConfigurationError, FatalError, RetryableError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from connector.config import Config
     from connector.commands.tick_table import TickTable
+    from connector.config import Config
     from connector.edges.topic_reader import TopicReader
 
 TOPIC = "binance.usdm.asset-index"
@@ -129,6 +129,8 @@ class Demo:
 
         table = TickTable(load_schema(config.schema.file))
         reader = self._reader(lambda: TopicReader(config.kafka, TOPIC, registry_decoder(config.registry, TOPIC)))
+        if reader is None:
+            return
         terminal = self._console.is_terminal
         started = time.monotonic()
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
@@ -152,20 +154,22 @@ class Demo:
             f"{table.records:,} records of {table.symbols} symbols read back; stopping", highlight=False
         )
 
-    def _reader(self, make: Callable[[], TopicReader]) -> TopicReader:
-        """The topic is made by the connector: it may take a moment until it is there and led."""
+    def _reader(self, make: Callable[[], TopicReader]) -> TopicReader | None:
+        """The topic is made by the connector: it may take a moment until it is there and led. None where a signal
+        came first."""
         deadline = time.monotonic() + FIRST_TICK_S
-        while True:
+        while not self._ended.is_set():
             try:
                 reader = make()
                 self._running.callback(reader.close)
                 reader.start(0)
             except (ConfigurationError, RetryableError):
-                if time.monotonic() > deadline or self._ended.is_set():
+                if time.monotonic() > deadline:
                     raise
-                time.sleep(0.2)
+                self._ended.wait(0.2)
             else:
                 return reader
+        return None
 
 
 def _counters(table: TickTable, partitions: int) -> Iterator[str]:
