@@ -28,7 +28,6 @@ class Scale:
 
     rate_hz: float = 5
     symbols: int = 60
-    takeover_after_s: float = 3
     kills: int = 20
     broker_frozen_s: float = 60
     broker_down_s: float = 20
@@ -48,7 +47,6 @@ class Scale:
 
 LONG = Scale()
 SHORT = Scale(
-    takeover_after_s=1,
     kills=len(MOMENTS),
     broker_frozen_s=6,
     broker_down_s=3,
@@ -69,8 +67,7 @@ Case = Callable[[LocalStack, Path, Scale], Outcome]
 
 
 def scene_of(stack: LocalStack, folder: Path, scale: Scale) -> Scene:
-    options: Options = {"takeover": {"after": scale.takeover_after_s}}
-    return Scene(stack, folder, rate_hz=scale.rate_hz, symbols=scale.symbols, options=options)
+    return Scene(stack, folder, rate_hz=scale.rate_hz, symbols=scale.symbols)
 
 
 def one_replica_killed(stack: LocalStack, folder: Path, scale: Scale) -> Outcome:

@@ -113,15 +113,12 @@ class Scene:
         rate_hz: float = 5,
         symbols: int = 60,
         partitions: int = 6,
-        options: Options | None = None,
         seed: int = 1,
         truth_path: Path | None = None,
     ) -> None:
         self.stack = stack
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.options = options or {}
-        """Of every replica."""
         self.topic = f"chaos-{uuid.uuid4().hex[:10]}"
         self.partitions = [partitions]
         """Every count that the topic has had."""
@@ -268,9 +265,8 @@ class Scene:
             "registry": {"url": self.stack.registry_url},
             "http": {"port": self._ports.take()},
         }
-        for given in (self.options, more):
-            for table, values in given.items():
-                options[table] = {**options.get(table, {}), **values}
+        for table, values in more.items():
+            options[table] = {**options.get(table, {}), **values}
         return options
 
     def _register(self) -> None:

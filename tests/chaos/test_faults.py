@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -54,5 +53,5 @@ def running(
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.__name__)
-def test_fault(case: Case, running: dict[Case, Future[Outcome]], tmp_path: Path) -> None:
+def test_fault(case: Case, running: dict[Case, Future[Outcome]]) -> None:
     running[case].result()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -14,13 +13,13 @@ from tests.chaos.harness import Scene
 from tests.chaos.proxy import Api
 from tests.chaos.replica import CONNECTOR
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 Entry = Sequence[str]
 
 
-def without(guard: str) -> Entry:
-    return ("-m", "tests.chaos.unguarded", f"no-{guard}")
+Case = Callable[[Scene, Entry], None]
+SIDE_BY_SIDE = 4
 
 
 def killed_with_a_backlog(scene: Scene, entry: Entry) -> None:
@@ -82,26 +81,43 @@ def a_stalled_socket(scene: Scene, entry: Entry) -> None:
     scene.finish().assert_nothing_lost()
 
 
-@pytest.mark.parametrize(
-    ("guard", "case", "complaint"),
-    [
-        ("journal", killed_with_a_backlog, "away from deaths"),
-        ("fence", a_write_from_the_past, "duplicates [1-9]"),
-        ("high-water-mark", a_follower_with_an_old_view, "duplicates [1-9]"),
-        ("second-socket", a_stalled_socket, "about='\\*'"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_guard(
-    guard: str, case: Callable[[Scene, Entry], None], complaint: str, stack: LocalStack, tmp_path: Path
-) -> None:
-    def run(name: str, entry: Entry) -> None:
-        with Scene(stack, tmp_path / name) as scene:
-            case(scene, entry)
+GUARDS: dict[str, tuple[Case, str]] = {
+    "journal": (killed_with_a_backlog, "away from deaths"),
+    "fence": (a_write_from_the_past, "duplicates [1-9]"),
+    "high-water-mark": (a_follower_with_an_old_view, "duplicates [1-9]"),
+    "second-socket": (a_stalled_socket, r"about='\*'"),
+}
+"""The case that needs the guard, and what the judge says where it is missing."""
 
-    with ThreadPoolExecutor(2) as side_by_side:
-        product = side_by_side.submit(run, "with", CONNECTOR)
-        unguarded = side_by_side.submit(run, "without", without(guard))
-        product.result()
-        with pytest.raises(AssertionError, match=complaint):
-            unguarded.result()
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, stack: LocalStack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Future[None]]]:
+    """Each selected case with the product and without the guard, side by side: they mostly wait."""
+    folder = tmp_path_factory.mktemp("guards")
+
+    def run(guard: str, build: str) -> None:
+        entry = CONNECTOR if build == "with" else ("-m", "tests.chaos.unguarded", f"no-{guard}")
+        with Scene(stack, folder / f"{build}-{guard}") as scene:
+            GUARDS[guard][0](scene, entry)
+
+    selected = [
+        str(item.callspec.params["guard"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.function is test_guard
+    ]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        try:
+            yield {
+                (guard, build): pool.submit(run, guard, build) for guard in selected for build in ("with", "without")
+            }
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_guard(guard: str, running: dict[tuple[str, str], Future[None]]) -> None:
+    running[guard, "with"].result()
+    with pytest.raises(AssertionError, match=GUARDS[guard][1]):
+        running[guard, "without"].result()
