@@ -134,7 +134,9 @@ def fitting(draw: st.DrawFn) -> tuple[int, int, list[Decimal]]:
     )
     largest = 10**precision - 1
     values = draw(
-        st.lists(st.integers(-largest, largest) | edge.filter(lambda value: abs(value) <= largest), min_size=1)
+        st.lists(
+            st.integers(-largest, largest) | edge.filter(lambda value: abs(value) <= largest), min_size=1, max_size=6
+        )
     )
     return precision, scale, [Decimal(f"{value}E-{scale}") for value in values]
 

@@ -104,13 +104,13 @@ def test_any_bytes(data: bytes) -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=12,
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
 )
 
 
-@given(st.lists(VALUES), st.sampled_from([None, 0, 2]), st.booleans())
+@given(st.lists(VALUES, max_size=5), st.sampled_from([None, 0, 2]), st.booleans())
 def test_every_element_of_an_array_is_told_apart(values: list[object], indent: int | None, enveloped: bool) -> None:
     document = {"stream": "x", "data": values} if enveloped else values
     message = classify(json.dumps(document, indent=indent).encode())

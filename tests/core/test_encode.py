@@ -33,6 +33,10 @@ def load(path: Path) -> StreamSchema:
 
 
 SCHEMA = load(ROOT / "schemas" / "asset_index.avsc")
+ENCODER = RecordEncoder(SCHEMA, 7)
+WITH_OTHER_ID = RecordEncoder(SCHEMA, 0x01020304)
+ENCODERS = [ENCODER, *(RecordEncoder(load(path), 7) for path in sorted(OTHERS.glob("*.avsc")))]
+WRITERS = content_writers(SCHEMA)
 DECIMALS = [spec.name for spec in SCHEMA.fields if spec.kind is Kind.DECIMAL]
 UNSCALED = st.integers(-(10**18) + 1, 10**18 - 1) | st.sampled_from(
     [0, 1, -1, 127, 128, -128, -129, 10**18 - 1, -(10**18) + 1]
@@ -42,8 +46,9 @@ TIMES_MS = st.integers(0, 9_999_999_999_999)
 
 @st.composite
 def records(draw: st.DrawFn) -> dict[str, Any]:
-    values: dict[str, Any] = {name: Decimal(f"{draw(UNSCALED)}E-8") for name in DECIMALS}
-    values["symbol"] = draw(st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=64))
+    several = draw(st.lists(UNSCALED, min_size=len(DECIMALS), max_size=len(DECIMALS)))
+    values: dict[str, Any] = {name: Decimal(f"{value}E-8") for name, value in zip(DECIMALS, several, strict=True)}
+    values["symbol"] = draw(st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=12))
     values["event_time"] = draw(TIMES_MS)
     values["received_time"] = draw(TIMES_MS)
     values["origin"] = draw(st.sampled_from(Origin)).value
@@ -52,7 +57,7 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
 
 def tick_of(record: dict[str, Any]) -> Tick:
     texts = {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in record.items()}
-    pairs = zip(SCHEMA.content_fields, content_writers(SCHEMA), strict=True)
+    pairs = zip(SCHEMA.content_fields, WRITERS, strict=True)
     content = b"".join(write(texts[spec.name]) for spec, write in pairs)
     return Tick(record["symbol"], record["event_time"], content, 0)
 
@@ -68,9 +73,8 @@ def registry() -> SchemaRegistryClient:
 def test_the_bytes_are_those_of_fastavro(record: dict[str, Any]) -> None:
     buffer = BytesIO()
     fastavro.schemaless_writer(buffer, SCHEMA.parsed, record)
-    encoder = RecordEncoder(SCHEMA, 0x01020304)
-    value = encoder.encode(tick_of(record), record["received_time"], Origin(record["origin"]))
-    assert value == b"\x00\x01\x02\x03\x04" + buffer.getvalue()
+    value = ENCODER.encode(tick_of(record), record["received_time"], Origin(record["origin"]))
+    assert value == b"\x00\x00\x00\x00\x07" + buffer.getvalue()
 
 
 @given(record=records())
@@ -84,29 +88,35 @@ def test_the_bytes_are_those_of_confluents_serializer(registry: SchemaRegistryCl
     expected = AvroSerializer(registry, conf=options)(record, context)
     schema_id = registry.get_latest_version("t-value").schema_id
     assert schema_id is not None
-    value = RecordEncoder(SCHEMA, schema_id).encode(tick_of(record), record["received_time"], Origin(record["origin"]))
-    assert value == expected
-    read = AvroDeserializer(registry)(value, context)
+    value = ENCODER.encode(tick_of(record), record["received_time"], Origin(record["origin"]))
+    assert value[:5] == b"\x00" + (7).to_bytes(4, "big")
+    assert expected[:5] == b"\x00" + schema_id.to_bytes(4, "big")
+    assert value[5:] == expected[5:]
+    read = AvroDeserializer(registry)(expected[:5] + value[5:], context)
     assert {name: read[name] for name in DECIMALS} == {name: record[name] for name in DECIMALS}
 
 
-@given(st.lists(records(), min_size=1, max_size=4))
+@given(st.lists(records(), min_size=1, max_size=2))
 def test_the_content_is_found_again(several: list[dict[str, Any]]) -> None:
-    encoder = RecordEncoder(SCHEMA, 7)
     for record in several:
         tick = tick_of(record)
-        value = encoder.encode(tick, record["received_time"], Origin(record["origin"]))
-        assert encoder.content_of(value) == tick.content
+        value = ENCODER.encode(tick, record["received_time"], Origin(record["origin"]))
+        assert ENCODER.content_of(value) == tick.content
         for other in (value[:-1], value + b"\x00", value[:5], b"", b"\x00", value[1:], b"\x01" + value[1:]):
-            assert encoder.content_of(other) is None
-        assert RecordEncoder(SCHEMA, 8).content_of(value) is None
+            assert ENCODER.content_of(other) is None
+        assert WITH_OTHER_ID.content_of(value) is None
 
 
 @given(st.binary(max_size=200))
 def test_content_of_any_bytes_is_none_or_a_part_of_them(data: bytes) -> None:
-    for schema in (SCHEMA, load(OTHERS / "composite_index.avsc"), load(OTHERS / "mark_price.avsc")):
-        content = RecordEncoder(schema, 7).content_of(b"\x00\x00\x00\x00\x07" + data)
+    for encoder in ENCODERS:
+        content = encoder.content_of(b"\x00\x00\x00\x00\x07" + data)
         assert content is None or data.startswith(content)
+
+
+def test_the_schema_id_stands_big_endian_after_the_magic_byte() -> None:
+    value = WITH_OTHER_ID.encode(Tick("BTCUSD", 1, b"content", 0), 1, Origin.REST)
+    assert value.startswith(b"\x00\x01\x02\x03\x04content")
 
 
 def test_the_tail_follows_the_frame() -> None:
@@ -175,8 +185,3 @@ def test_a_column_that_differs_from_fastavro_is_found_at_start(monkeypatch: pyte
     monkeypatch.setattr(DecimalColumn, "_encode_digits", lambda self, texts: [b"\x02\x00"] * len(texts))
     with pytest.raises(SchemaFileError, match=r"field 'index_price'"):
         RecordEncoder(SCHEMA, 1)
-
-
-@pytest.mark.parametrize("path", sorted(OTHERS.glob("*.avsc")), ids=lambda path: path.stem)
-def test_encoders_of_other_streams(path: Path) -> None:
-    RecordEncoder(load(path), 1)

@@ -37,6 +37,7 @@ PURE_MODULES = {
     "types",
     "typing",
     "urllib.parse",
+    "zlib",
 }
 PURE_NAMES = {
     ("io", ""),
