@@ -1,0 +1,30 @@
+"""A connector that runs on the real stack and the fake exchange, for whatever looks at its pages."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from connector.local.exchange import ExchangeThread
+from connector.local.stack import LocalStack
+from tests.chaos.replica import Replica
+from tests.integration.bench import Bench
+
+
+@pytest.fixture(scope="session")
+def exchange() -> Iterator[ExchangeThread]:
+    with ExchangeThread(symbols=60, rate_hz=5) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def running(stack: LocalStack, exchange: ExchangeThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """Ready, with ticks in the topic."""
+    topic = f"binance.usdm.asset-index.{uuid.uuid4().hex[:6]}"
+    with Bench(stack, tmp_path_factory.mktemp("running"), topic, exchange, rate_hz=5) as bench:
+        bench.register()
+        replica = bench.replica("one", {"kafka": {"client.id": "one"}})
+        replica.wait_until_ready(40)
+        yield replica
