@@ -26,6 +26,8 @@ from tests.downstream.topics import ROOT, AssetIndexTopic, Balance, BalanceTopic
 PAGE = ROOT / "docs" / "joins.md"
 TOPIC, BALANCES = "binance.usdm.asset-index", "balances"
 """As the page calls them."""
+PARTITIONS = 2
+"""Few enough for three symbols to leave none empty."""
 START_MS = 1_767_614_400_000
 """2026-01-05 12:00:00 UTC. The topics here keep records for ever, so that such old ones stay."""
 
@@ -108,13 +110,13 @@ class Page:
         self._names = {TOPIC: f"page-{uuid.uuid4().hex[:8]}", BALANCES: f"page-{uuid.uuid4().hex[:8]}.balances"}
         self._session: FlinkSession = flink.session()
         name = self._names[TOPIC]
-        index = AssetIndexTopic(topics, name, partitions=3, retention_ms="-1")
+        index = AssetIndexTopic(topics, name, partitions=PARTITIONS, retention_ms="-1")
         latest = f"{name}.latest"
-        topics.create(latest, 3, cleanup_policy="compact")
+        topics.create(latest, PARTITIONS, cleanup_policy="compact")
         topics.register(latest, topics.registry.versions(f"{name}-value")[-1].text)
         for second in range(3):
             index.write_array(elements(second), also=latest)
-        balances = BalanceTopic(topics, self._names[BALANCES], partitions=3, retention_ms="-1")
+        balances = BalanceTopic(topics, self._names[BALANCES], partitions=PARTITIONS, retention_ms="-1")
         balances.write(
             [Balance(symbol, START_MS + ms, account, Decimal(units)) for ms, account, symbol, units in CHANGES]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -163,11 +164,19 @@ def test_every_kind_unbounded(flink: Flink, generate: Generate, topics: Topics, 
     rows = {kind: len(found) + (2 * len(later) if kind == "interval" else 0) for kind, found in expected.items()}
     with ThreadPoolExecutor(len(rows) + 1) as pool:
         running = {kind: pool.submit(opened.query, JOINS[kind], rows=count) for kind, count in rows.items()}
+        look_up = opened.start(JOINS["latest"])
         plain = pool.submit(opened.query, select, rows=len(small.index.prices) + 2 * len(later))
         # Only what comes later moves event time past the last row.
         small.index.write(every(later_ms, 1000, 2), also=small.latest)
         topics.produce(small.balances.name, [small.balances.record(each) for each in later])
         found = {kind: sorted(inserted(future.result())) for kind, future in running.items()}
         prices = inserted(plain.result())
+    # A look-up is never done: each new price takes its rows back and gives them anew.
+    small.balances.balances += later
+    settled = REFERENCES["latest"](small)
+    deadline = time.monotonic() + 30
+    while sorted(final_state(look_up.rows)) != settled and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sorted(final_state(look_up.stop())) == settled
     assert {kind: [row for row in rows if row[0] != "later"] for kind, rows in found.items()} == expected
     assert sorted(prices) == sorted(map(as_row, small.index.prices))
