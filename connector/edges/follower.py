@@ -21,6 +21,7 @@ from connector.edges.kafka import (
     Properties,
     admin_properties,
     consumer_properties,
+    new_consumer,
     translated,
 )
 
@@ -65,9 +66,7 @@ class Follower:
         self.newest_ms = -1
         starts = self._starts(oldest_needed_ms)
         self._positions = dict(starts)
-        self._consumer = Consumer(
-            consumer_properties(self._properties), logger=LIBRDKAFKA_LOG, error_cb=self._complaints
-        )
+        self._consumer = new_consumer(consumer_properties(self._properties), self._complaints)
         self._consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()])
         try:
             # What an open transaction hides is waited for by whoever holds the lock, not here.

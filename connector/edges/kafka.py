@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, murmur2
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, murmur2
 
 from connector.core.errors import ConfigurationError, ConnectorError, RetryableError
 from connector.core.happenings import KafkaComplained, Tell
@@ -61,9 +61,8 @@ _CONSUMER_ONLY_PREFIXES = ("fetch.", "queued.", "session.", "heartbeat.", "group
 
 def producer_properties(given: Properties) -> dict[str, Any]:
     """For a producer, without a ``transactional.id``: who writes in transactions says so itself."""
-    kept = {k: v for k, v in given.items() if not k.startswith(_CONSUMER_ONLY_PREFIXES) and k != "transactional.id"}
-    if "transaction.timeout.ms" in kept:
-        del kept["transaction.timeout.ms"]
+    not_here = {"transactional.id", "transaction.timeout.ms"}
+    kept = {k: v for k, v in given.items() if not k.startswith(_CONSUMER_ONLY_PREFIXES) and k not in not_here}
     return {**_PRODUCER, **kept}
 
 
@@ -108,6 +107,22 @@ def translated(error: KafkaError | KafkaException, doing: str) -> ConnectorError
     if kafka_error.code() == KafkaError._INVALID_ARG:
         return ConfigurationError(f"{doing}: {kafka_error.str()}; see the [kafka] table")
     return RetryableError(f"{doing}: {kafka_error.str()} ({kafka_error.name()})")
+
+
+def new_producer(properties: Properties, complaints: Complaints, **more: Any) -> Producer:
+    """Raises :class:`ConfigurationError` where librdkafka does not take the properties."""
+    try:
+        return Producer(dict(properties), logger=LIBRDKAFKA_LOG, error_cb=complaints, **more)
+    except KafkaException as error:
+        raise translated(error, "making a producer") from error
+
+
+def new_consumer(properties: Properties, complaints: Complaints) -> Consumer:
+    """Raises :class:`ConfigurationError` where librdkafka does not take the properties."""
+    try:
+        return Consumer(dict(properties), logger=LIBRDKAFKA_LOG, error_cb=complaints)
+    except KafkaException as error:
+        raise translated(error, "making a consumer") from error
 
 
 class Complaints:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 
 from connector.core.events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
 from connector.core.happenings import (
@@ -24,7 +24,7 @@ from connector.core.happenings import (
     TookOver,
 )
 from connector.core.witness import ADVANCING
-from connector.edges.kafka import LIBRDKAFKA_LOG, Complaints, Properties, producer_properties, translated
+from connector.edges.kafka import Complaints, Properties, new_producer, producer_properties
 
 EXPIRES_AFTER_MS = 300_000
 MOST_WAITING = 10_000
@@ -52,18 +52,14 @@ class Ledger:
         """Raises :class:`ConfigurationError` for properties that librdkafka refuses."""
         if self._producer is not None:
             return
-        try:
-            self._producer = Producer(
-                {
-                    **producer_properties(self._properties),
-                    "message.timeout.ms": EXPIRES_AFTER_MS,
-                    "queue.buffering.max.messages": MOST_WAITING,
-                },
-                logger=LIBRDKAFKA_LOG,
-                error_cb=Complaints("ledger", self._tell),
-            )
-        except KafkaException as error:
-            raise translated(error, "opening the ledger's producer") from error
+        self._producer = new_producer(
+            {
+                **producer_properties(self._properties),
+                "message.timeout.ms": EXPIRES_AFTER_MS,
+                "queue.buffering.max.messages": MOST_WAITING,
+            },
+            Complaints("ledger", self._tell),
+        )
         self._encoder = encoder
         early, self._early = self._early, []
         for event in early:

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connector.core.errors import ConnectorError
 from connector.core.happenings import Tell
-from connector.edges.kafka import LIBRDKAFKA_LOG, Complaints, Properties, producer_properties, translated
+from connector.edges.kafka import Complaints, Properties, new_producer, producer_properties, translated
 
 COMMIT_TIMEOUT_S = 40.0
 TRANSACTION_TIMEOUT_MS = 60_000
@@ -60,15 +60,13 @@ class TransactionalWriter:
     """
 
     def __init__(self, properties: Properties, transactional_id: str, tell: Tell, *, init_timeout_s: float = 30.0):
-        self._complaints = Complaints("writer", tell)
-        self._producer = Producer(
+        self._producer = new_producer(
             {
-                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 **producer_properties(properties),
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "transactional.id": transactional_id,
             },
-            logger=LIBRDKAFKA_LOG,
-            error_cb=self._complaints,
+            Complaints("writer", tell),
         )
         try:
             self._producer.init_transactions(init_timeout_s)
@@ -106,11 +104,13 @@ class PlainWriter:
 
     def __init__(self, properties: Properties, tell: Tell) -> None:
         self._failures: list[KafkaError] = []
-        self._producer = Producer(
-            {"message.timeout.ms": int(COMMIT_TIMEOUT_S * 1000), **producer_properties(properties)},
-            logger=LIBRDKAFKA_LOG,
-            error_cb=Complaints("writer", tell),
-            on_delivery=self._delivered,
+        self._producer = new_producer(
+            {
+                "message.timeout.ms": int(COMMIT_TIMEOUT_S * 1000),
+                **producer_properties(properties),
+                "on_delivery": self._delivered,
+            },
+            Complaints("writer", tell),
         )
 
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
