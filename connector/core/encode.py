@@ -9,7 +9,7 @@ fast writers do not know is written by fastavro itself.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -150,16 +150,17 @@ class RecordEncoder:
         self._prefix = _MAGIC + struct.pack(">I", schema_id)
         self._fillers = tuple((spec.filled_by, field_writer(spec, schema.parsed)) for spec in schema.filled_fields)
         self._skippers = tuple(_skipper(spec, schema.parsed) for spec in schema.fields)
-        self._tail_of: tuple[int, Origin] | None = None
-        self._tail = b""
+        self._filled_with: tuple[int, Origin] | None = None
+        self._filled = b""
         check_against_fastavro(schema)
 
     def encode(self, tick: Tick, received_ms: int, origin: Origin) -> bytes:
-        if self._tail_of != (received_ms, origin):
-            # All ticks of a frame share it.
-            self._tail = self._fill(received_ms, origin)
-            self._tail_of = (received_ms, origin)
-        return self._prefix + tick.content + self._tail
+        return self._prefix + tick.content + self._tail(received_ms, origin)
+
+    def encode_all(self, contents: Iterable[bytes], received_ms: int, origin: Origin) -> list[bytes]:
+        """The same for the contents of many ticks of one frame."""
+        prefix, tail = self._prefix, self._tail(received_ms, origin)
+        return [prefix + content + tail for content in contents]
 
     def content_of(self, value: bytes) -> bytes | None:
         """The ``Tick.content`` of a record's value; None where this schema id did not write it."""
@@ -176,9 +177,13 @@ class RecordEncoder:
             return None
         return value[start:end] if position == len(value) else None
 
-    def _fill(self, received_ms: int, origin: Origin) -> bytes:
-        values = {"received_time": received_ms, "origin": origin.value}
-        return b"".join(write(values[filled_by]) for filled_by, write in self._fillers if filled_by)
+    def _tail(self, received_ms: int, origin: Origin) -> bytes:
+        """What the connector fills in; all ticks of a frame share it."""
+        if self._filled_with != (received_ms, origin):
+            values = {"received_time": received_ms, "origin": origin.value}
+            self._filled = b"".join(write(values[filled_by]) for filled_by, write in self._fillers if filled_by)
+            self._filled_with = (received_ms, origin)
+        return self._filled
 
 
 Skipper = Callable[[bytes, int], int]

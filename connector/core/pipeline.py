@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from connector.core.admit import Admission, History, content_hash
+from connector.core.admit import Admission, History, SymbolHistory, content_hash
 from connector.core.encode import RecordEncoder
 from connector.core.events import EventKind, FeedEvent
 from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
 from connector.core.normalize import Normalizer
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick
+
+_symbol: Callable[[Tick], str] = itemgetter(0)
+_event_time_ms: Callable[[Tick], int] = itemgetter(1)
+_content: Callable[[Tick], bytes] = itemgetter(2)
+_newest: Callable[[SymbolHistory], int] = attrgetter("newest")
 
 REPEAT_WITHIN_NS = 60 * 10**9
 """The same refused bytes within this time are counted and not written again: a sibling socket brought them too."""
@@ -33,9 +40,15 @@ class DeadLetter(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What the frames of one transaction came to."""
+    """What the frames of one transaction came to.
 
-    records: list[Record] = field(default_factory=list)
+    Records are kept as three columns: thousands of tuples in a transaction
+    would have the garbage collector go through all of them, again and again.
+    """
+
+    symbols: list[str] = field(default_factory=list)
+    event_times_ms: list[int] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     events: list[FeedEvent] = field(default_factory=list)
     told: list[Happening] = field(default_factory=list)
@@ -45,7 +58,17 @@ class Batch:
 
     @property
     def empty(self) -> bool:
-        return not (self.records or self.letters or self.events)
+        return not (self.values or self.letters or self.events)
+
+    @property
+    def records(self) -> list[Record]:
+        """The columns, record by record."""
+        return list(map(Record, self.symbols, self.event_times_ms, self.values))
+
+    def add_record(self, symbol: str, event_time_ms: int, value: bytes) -> None:
+        self.symbols.append(symbol)
+        self.event_times_ms.append(event_time_ms)
+        self.values.append(value)
 
 
 class Passage(NamedTuple):
@@ -65,10 +88,8 @@ class Passage(NamedTuple):
 
 def common_event_time(ticks: tuple[Tick, ...]) -> int:
     """The event time that most ticks of a frame carry: the exchange sends one, a single other is a fault of its."""
-    first = ticks[0].event_time_ms
-    if all(tick.event_time_ms == first for tick in ticks):
-        return first
-    return Counter(tick.event_time_ms for tick in ticks).most_common(1)[0][0]
+    times = set(map(_event_time_ms, ticks))
+    return times.pop() if len(times) == 1 else Counter(map(_event_time_ms, ticks)).most_common(1)[0][0]
 
 
 class Pipeline:
@@ -84,7 +105,7 @@ class Pipeline:
         self._symbol_sets: dict[frozenset[str], frozenset[str]] = {}
 
     def history_loaded(self) -> None:
-        """The history was read anew, or rolled back: nothing of what was told in a lost transaction is taken as told."""
+        """The history was read anew, or rolled back: nothing that was told in a lost transaction is taken as told."""
         self._refused.clear()
         self._gaps.history_loaded()
 
@@ -109,15 +130,50 @@ class Pipeline:
         return self._passage(normalized, frame)
 
     def _admit(self, normalized: Normalized, frame: Frame, batch: Batch) -> None:
-        history, symbols, cadence = self._history, self._history.symbols, self._history.cadence_ms
-        encode, records = self._encoder.encode, batch.records
-        received_ms, origin = frame.received_at_ns // 1_000_000, frame.origin
-        from_rest = origin is Origin.REST
-        first_period = len(history.periods) <= 1
+        """All ticks of a frame, and what its period begins or ends."""
         frame_time_ms = common_event_time(normalized.ticks)
+        first_period = len(self._history.periods) <= 1
         if begun := self._begins_period(frame_time_ms):
             batch.events.extend(self._gaps.before_period(frame_time_ms))
-            history.add_period(frame_time_ms)
+            self._history.add_period(frame_time_ms)
+        if not self._admit_whole(normalized.ticks, frame, batch):
+            self._admit_each(normalized, frame, batch, frame_time_ms, first_period=first_period)
+        if begun:
+            batch.events.extend(self._gaps.after_period(frame_time_ms))
+
+    def _admit_whole(self, ticks: tuple[Tick, ...], frame: Frame, batch: Batch) -> bool:
+        """Admit a frame as nearly all are: of one event time, with each symbol's next tick. Elsewhere nothing is done.
+
+        Such ticks have nothing to be told or refused, so they need not be looked at one by one.
+        """
+        symbols, times = list(map(_symbol, ticks)), list(map(_event_time_ms, ticks))
+        event_time_ms, cadence = times[0], self._history.cadence_ms
+        histories = self._history.symbols
+        if frame.origin is Origin.REST or not histories.keys() >= (distinct := set(symbols)):
+            return False
+        known = [histories[symbol] for symbol in symbols]
+        newest = list(map(_newest, known))
+        period_before_ms = event_time_ms - event_time_ms % cadence - cadence
+        if not (
+            times.count(event_time_ms) == len(times) == len(distinct)
+            and period_before_ms <= min(newest)
+            and max(newest) < event_time_ms
+        ):
+            return False
+        contents = list(map(_content, ticks))
+        for of_symbol, content in zip(known, contents, strict=True):
+            of_symbol.append(event_time_ms, content_hash(content))
+        batch.symbols += symbols
+        batch.event_times_ms += times
+        batch.values += self._encoder.encode_all(contents, frame.received_at_ns // 1_000_000, frame.origin)
+        return True
+
+    def _admit_each(
+        self, normalized: Normalized, frame: Frame, batch: Batch, frame_time_ms: int, *, first_period: bool
+    ) -> None:
+        history, symbols, cadence = self._history, self._history.symbols, self._history.cadence_ms
+        received_ms, origin = frame.received_at_ns // 1_000_000, frame.origin
+        from_rest = origin is Origin.REST
         for tick in normalized.ticks:
             symbol, event_time_ms, content, _ = tick
             known = symbols.get(symbol)
@@ -136,9 +192,7 @@ class Pipeline:
             elif event_time_ms // cadence - newest // cadence > 1:
                 batch.events.extend(self._gaps.before_tick(symbol, newest, event_time_ms, frame_time_ms))
             (known or history.symbol(symbol)).append(event_time_ms, hashed)
-            records.append(Record(symbol, event_time_ms, encode(tick, received_ms, origin)))
-        if begun:
-            batch.events.extend(self._gaps.after_period(frame_time_ms))
+            batch.add_record(symbol, event_time_ms, self._encoder.encode(tick, received_ms, origin))
 
     def _begins_period(self, event_time_ms: int) -> bool:
         periods = self._history.periods
@@ -181,12 +235,15 @@ class Pipeline:
         if not ticks:
             return Passage(-1, ())
         cadence = self._history.cadence_ms
+        # A row from REST gives way to a tick of the same period, whose event time may be a little less.
+        round_ms = cadence if frame.origin is Origin.REST else 1
         by_time: dict[int, set[str]] = {}
-        for tick in ticks:
-            # A row from REST gives way to a tick of the same period, whose event time may be a little less.
-            event_time_ms = tick.event_time_ms
-            mark = event_time_ms - event_time_ms % cadence if frame.origin is Origin.REST else event_time_ms
-            by_time.setdefault(mark, set()).add(tick.symbol)
+        times = set(map(_event_time_ms, ticks))
+        if len(times) == 1:
+            by_time[times.pop() // round_ms * round_ms] = set(map(_symbol, ticks))
+        else:
+            for tick in ticks:
+                by_time.setdefault(tick.event_time_ms // round_ms * round_ms, set()).add(tick.symbol)
         return Passage(max(by_time), tuple((mark, self._shared(symbols)) for mark, symbols in by_time.items()))
 
     def _shared(self, symbols: set[str]) -> frozenset[str]:

@@ -387,7 +387,7 @@ class Sink:
         entries = self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP)
         for entry in self._ripe(entries):
             passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
-            if len(batch.records) >= self._options.max_records:
+            if len(batch.values) >= self._options.max_records:
                 break
         if not passages:
             self._stop.wait(IDLE_S)
@@ -422,7 +422,7 @@ class Sink:
         self._tell(
             Committed(
                 frames=batch.frames,
-                records=len(batch.records),
+                records=len(batch.values),
                 letters=len(batch.letters),
                 events=len(batch.events),
                 duplicates=batch.duplicates,
@@ -446,7 +446,7 @@ class Sink:
 
     def _outgoing(self, batch: Batch) -> Iterator[Outgoing]:
         topic, latest, keys = self._options.topic, self._options.latest_topic, self._keys
-        for symbol, event_time_ms, value in batch.records:
+        for symbol, event_time_ms, value in zip(batch.symbols, batch.event_times_ms, batch.values, strict=True):
             known = keys.get(symbol)
             if known is None:
                 key = symbol.encode()
