@@ -447,18 +447,18 @@ class Sink:
     def _outgoing(self, batch: Batch) -> Iterator[Outgoing]:
         topic, latest, keys = self._options.topic, self._options.latest_topic, self._keys
         for symbol, event_time_ms, value in zip(batch.symbols, batch.event_times_ms, batch.values, strict=True):
-            known = keys.get(symbol)
-            if known is None:
+            if symbol not in keys:
                 key = symbol.encode()
-                known = keys[symbol] = (key, partition_of(key, self._follower.partitions))
-            yield Outgoing(topic, known[1], known[0], value, event_time_ms, None)
+                keys[symbol] = (key, partition_of(key, self._follower.partitions))
+            key, partition = keys[symbol]
+            yield topic, partition, key, value, event_time_ms, None
             if latest is not None:
-                yield Outgoing(latest, known[1], known[0], value, event_time_ms, None)
+                yield latest, partition, key, value, event_time_ms, None
         for letter in batch.letters:
             yield self._dead_letter(letter)
         for event in batch.events:
             value = self._events.encode(event, self._options.replica)
-            yield Outgoing(self._options.events_topic, -1, event.about.encode(), value, event.time, None)
+            yield self._options.events_topic, -1, event.about.encode(), value, event.time, None
 
     def _dead_letter(self, letter: DeadLetter) -> Outgoing:
         reject, frame = letter
@@ -474,7 +474,7 @@ class Sink:
         )
         key = reject.symbol.encode("utf-8", "replace") if reject.symbol else None
         data = reject.data[:DEAD_LETTER_MAX_BYTES]
-        return Outgoing(self._options.dead_letter_topic, -1, key, data, frame.received_at_ns // 1_000_000, headers)
+        return self._options.dead_letter_topic, -1, key, data, frame.received_at_ns // 1_000_000, headers
 
     def _drop_writer(self, reason: str) -> None:
         if self._writer is None:

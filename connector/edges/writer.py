@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -20,15 +20,11 @@ _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, Kafk
 ABORT_TIMEOUT_S = 5.0
 
 
-class Outgoing(NamedTuple):
-    """One record for the broker. ``partition`` -1: the partitioner's choice; ``timestamp_ms`` 0: now."""
-
-    topic: str
-    partition: int
-    key: bytes | None
-    value: bytes | None
-    timestamp_ms: int
-    headers: list[tuple[str, str | bytes | None]] | None
+Headers = list[tuple[str, str | bytes | None]]
+Outgoing = tuple[str, int, bytes | None, bytes | None, int, Headers | None]
+"""One record for the broker: topic, partition (-1: the partitioner's choice), key, value, timestamp in milliseconds
+(0: now), headers. A plain tuple, which a generator makes in a quarter of the time that one with names takes.
+"""
 
 
 class WriteError(ConnectorError):
@@ -142,10 +138,8 @@ def produce_all(producer: Producer, outgoing: Iterable[Outgoing], deadline: floa
     for topic, partition, key, value, timestamp_ms, headers in outgoing:
         while True:
             try:
-                if headers is None:
-                    produce(topic, value, key, partition, timestamp=timestamp_ms)
-                else:
-                    produce(topic, value, key, partition, timestamp=timestamp_ms, headers=headers)
+                # By place: names cost a third of the whole call. The two left out are delivery callbacks.
+                produce(topic, value, key, partition, None, None, timestamp_ms, headers)
                 break
             except BufferError:
                 if time.monotonic() > deadline:
@@ -154,6 +148,6 @@ def produce_all(producer: Producer, outgoing: Iterable[Outgoing], deadline: floa
     producer.poll(0)
 
 
-def headers_of(**values: str) -> list[tuple[str, str | bytes | None]]:
+def headers_of(**values: str) -> Headers:
     """Kafka headers, as text in UTF-8."""
     return [(name.replace("_", "-"), value.encode("utf-8", "replace")) for name, value in values.items()]
