@@ -12,6 +12,9 @@ from connector.core.errors import ConfigurationError, ConnectorError, RetryableE
 from connector.core.happenings import KafkaComplained, Tell
 
 LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
+# What matters of it is told by Complaints. Without a handler Python itself prints every line of it, several a second
+# while a broker is away.
+LIBRDKAFKA_LOG.addHandler(logging.NullHandler())
 
 Properties = Mapping[str, Any]
 

@@ -31,12 +31,6 @@ def exchange() -> Iterator[ExchangeThread]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def stack_to_break() -> Iterator[LocalStack]:
-    with LocalStack() as running:
-        yield running
-
-
 @pytest.fixture
 def bench(stack: LocalStack, tmp_path: Path, topic_name: str, exchange: ExchangeThread) -> Iterator[Bench]:
     with Bench(stack, tmp_path, topic_name, exchange, rate_hz=5) as ready:
@@ -208,7 +202,7 @@ def test_sigterm_while_it_waits(away: Options, bench: Bench) -> None:
     wait_until_told(replica, NOBODY)
     asked_s = time.monotonic()
     code = replica.stop(SHUTDOWN_S + 3)
-    assert time.monotonic() - asked_s < SHUTDOWN_S + 1, replica.log()
+    assert time.monotonic() - asked_s < SHUTDOWN_S + 2, replica.log()
     assert code == UNDELIVERED, "the feed is up, and what it brought is only in the journal"
     (stopped,) = [line for line in json_lines(replica) if line["event"] == "stopped"]
     assert stopped["undelivered_frames"] > 0
