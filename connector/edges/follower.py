@@ -49,6 +49,7 @@ class Follower:
         self._complaints = Complaints("follower", tell)
         self._consumer: Consumer | None = None
         self._positions: dict[int, int] = {}
+        self._names: dict[bytes, str] = {}
         self.passed: dict[str, int] = {}
         self.newest_ms = -1
         self.records = 0
@@ -63,6 +64,7 @@ class Follower:
         self.close()
         self.partitions = partitions
         self.passed.clear()
+        self._names.clear()
         self.newest_ms = -1
         starts = self._starts(oldest_needed_ms)
         self._positions = dict(starts)
@@ -108,18 +110,16 @@ class Follower:
         return self._consumer
 
     def _take(self, messages: list[Message]) -> bool:
+        if set(map(Message.error, messages)) != {None}:
+            messages = [message for message in messages if self._is_record(message)]
         foreign = False
-        passed, symbols = self.passed, self._history.symbols
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._met(error, message)
+        passed, symbols, names = self.passed, self._history.symbols, self._names
+        # Each question to a message is a call: as few as can be, and from C.
+        keys = list(map(Message.key, messages))
+        for message, key, (_, event_time_ms) in zip(messages, keys, map(Message.timestamp, messages), strict=True):
+            if not isinstance(key, bytes):
                 continue
-            key = message.key()
-            if key is None:
-                continue
-            symbol = key.decode("utf-8", "replace")
-            event_time_ms = message.timestamp()[1]
+            symbol = names.get(key) or self._named(key)
             if event_time_ms > passed.get(symbol, -1):
                 passed[symbol] = event_time_ms
                 if event_time_ms > self.newest_ms:
@@ -130,26 +130,30 @@ class Follower:
             if known is None or event_time_ms > known.newest:
                 foreign = True
                 value = message.value()
-                content = self._content_of(value) if value is not None else None
+                content = self._content_of(value) if isinstance(value, bytes) else None
                 self._history.add(
                     symbol, event_time_ms, content_hash(content) if content is not None else CONTENT_UNKNOWN
                 )
-            self._read_up_to(message, 1)
-            self.records += 1
+        self.records += len(keys) - keys.count(None)
         return foreign
+
+    def _named(self, key: bytes) -> str:
+        symbol = self._names[key] = key.decode("utf-8", "replace")
+        return symbol
+
+    def _is_record(self, message: Message) -> bool:
+        error = message.error()
+        if error is not None:
+            self._met(error, message)
+        return error is None
 
     def _met(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             # Commit markers take offsets and yield no message: only this tells that they were read.
-            self._read_up_to(message, 0)
+            self._positions[message.partition() or 0] = message.offset() or 0
         elif error.fatal():
             self.close()
             raise translated(error, f"following {self._topic}")
-
-    def _read_up_to(self, message: Message, more: int) -> None:
-        partition, offset = message.partition(), message.offset()
-        if partition is not None and offset is not None:
-            self._positions[partition] = offset + more
 
     def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
         """Read until every partition is at its end offset."""
@@ -162,6 +166,8 @@ class Follower:
                     f"partition: {behind}); an open transaction of another transactional.id would explain it"
                 )
             self.poll(0.1)
+            for at in self._open_consumer().position([TopicPartition(self._topic, partition) for partition in ends]):
+                self._positions[at.partition] = max(self._positions.get(at.partition, 0), at.offset)
 
     def end_offsets(self, *, committed_only: bool = False) -> dict[int, int]:
         """Where each partition ends: the high watermark, or the last stable offset for ``committed_only``."""
