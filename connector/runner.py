@@ -29,11 +29,12 @@ from connector.edges.feed import Feed
 from connector.edges.feed_options import FeedOptions
 from connector.edges.http import HttpServer
 from connector.edges.journal import Journal
+from connector.edges.journal_file import Connect, connect
 from connector.edges.ledger import Ledger
 from connector.edges.registry import Registry, subject_of
 from connector.edges.rest import RestFill
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
-from connector.edges.sink import Prepared, Role, Sink, SinkOptions
+from connector.edges.sink import Guards, Prepared, Role, Sink, SinkOptions
 from connector.edges.telemetry import Telemetry
 from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
 
@@ -56,8 +57,19 @@ def run(config: Config) -> int:
 class Connector:
     """One process, one stream: its parts, built from the configuration, and their order of start and stop."""
 
-    def __init__(self, config: Config, *, historical: bool = False, also: Tell | None = None) -> None:
-        """``historical``: frames of any age are taken (a replay). ``also`` is told what happens, on any thread."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        historical: bool = False,
+        also: Tell | None = None,
+        guards: Guards | None = None,
+        open_journal: Connect = connect,
+    ) -> None:
+        """``historical``: frames of any age are taken (a replay). ``also`` is told what happens, on any thread.
+
+        ``guards`` and ``open_journal`` are for tests that show what each guard is for.
+        """
         self.config = config
         self._also = also
         self.schema = load_schema(config.schema.file)
@@ -71,6 +83,7 @@ class Connector:
             max_age_s=config.journal.max_age,
             at_bound=config.journal.at_bound,
             tell=self.tell,
+            connect=open_journal,
         )
         self.ledger = Ledger(
             config.kafka, config.events_topic, self.replica, writes=self.is_writer, tell=self.telemetry.tell
@@ -83,7 +96,9 @@ class Connector:
             journal=self.journal,
             prepare=self._prepare,
             feed_advancing=lambda: historical or self.feed_is_advancing(),
+            aside=self.ledger.produce,
             tell=self.tell,
+            guards=guards,
         )
         self.feed: Feed | None = None
         self._started_at = time.monotonic()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from connector.core.admit import Admission, History, SymbolHistory, content_hash
+from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, content_hash
 from connector.core.encode import RecordEncoder
 from connector.core.events import EventKind, FeedEvent
 from connector.core.gaps import GapFinder, Witness
@@ -76,6 +76,8 @@ class Passage(NamedTuple):
 
     newest_ms: int
     marks: tuple[tuple[int, frozenset[str]], ...]
+    exact: bool = True
+    """The marks are the ticks' own event times; rows from REST wait for any tick of their period."""
 
     def passed(self, newest_by_symbol: dict[str, int]) -> bool:
         """Whether the topic holds every symbol at its event time or later."""
@@ -112,6 +114,25 @@ class Pipeline:
     def passage(self, frame: Frame) -> Passage:
         """What the frame waits for, without admitting it: a replica that does not write."""
         return self._passage(self._normalizer.normalize(frame), frame)
+
+    def is_overtaken(self, passage: Passage) -> bool:
+        """Whether the topic has passed a tick of the frame without holding it: another replica did not have it."""
+        symbols = self._history.symbols
+        return passage.exact and any(
+            symbols[symbol].admission(event_time_ms, CONTENT_UNKNOWN) is Admission.LATE
+            for event_time_ms, marked in passage.marks
+            for symbol in marked
+            if symbol in symbols
+        )
+
+    def overtaken(self, frame: Frame) -> list[DeadLetter]:
+        """The ticks of a frame that came too late to be written, of a replica that does not write."""
+        batch, normalized = Batch(), self._normalizer.normalize(frame)
+        for tick in normalized.ticks:
+            known = self._history.symbols.get(tick.symbol)
+            if known is not None and known.admission(tick.event_time_ms, CONTENT_UNKNOWN) is Admission.LATE:
+                self._refuse(Admission.LATE, tick, normalized, frame, batch)
+        return batch.letters
 
     def add(self, frame: Frame, batch: Batch) -> Passage:
         """Put what a frame comes to into the batch."""
@@ -244,7 +265,8 @@ class Pipeline:
         else:
             for tick in ticks:
                 by_time.setdefault(tick.event_time_ms // round_ms * round_ms, set()).add(tick.symbol)
-        return Passage(max(by_time), tuple((mark, self._shared(symbols)) for mark, symbols in by_time.items()))
+        marks = tuple((mark, self._shared(symbols)) for mark, symbols in by_time.items())
+        return Passage(max(by_time), marks, exact=round_ms == 1)
 
     def _shared(self, symbols: set[str]) -> frozenset[str]:
         """One object for equal sets: thousands of waiting frames name the same symbols."""

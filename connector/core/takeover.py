@@ -16,6 +16,7 @@ LONGEST_STEP_S = 0.5
 LONGEST_AFTER_S = 30.0
 FORGIVEN_AFTER_S = 60.0
 DEAF_FACTOR = 10.0
+LACKING_FACTOR = 2.0
 
 
 @dataclass(slots=True)
@@ -31,8 +32,8 @@ class TakeoverRule:
     idle_s: float = 0.0
 
     def started(self, topic_age_s: float) -> None:
-        """The topic's newest tick is so old at the start: a short look is owed all the same."""
-        self.idle_s = max(0.0, min(topic_age_s, self.after_s - LONGEST_STEP_S))
+        """The topic's newest tick is so old at the start: that time counts, but a short look is owed all the same."""
+        self.idle_s = max(0.0, min(topic_age_s, LACKING_FACTOR * self.after_s) - LONGEST_STEP_S)
 
     def advanced(self) -> None:
         """The topic was seen to advance, or its writer to be at work."""
@@ -42,21 +43,26 @@ class TakeoverRule:
         """So much time went by without the topic advancing."""
         self.idle_s += min(step_s, LONGEST_STEP_S)
 
-    def threshold_s(self, *, answer_s: float, feed_advancing: bool, chance: float) -> float:
+    def threshold_s(self, *, answer_s: float, feed_advancing: bool, lacking: bool, chance: float) -> float:
         """How long the topic must have been idle.
 
         ``answer_s``: how long the broker took to answer last; a transaction
         is three such answers, so a slow broker explains as much silence.
         ``chance``: from 0 to 1, keeps replicas apart. A replica whose own
-        feed does not advance leaves the others ten times as long: it takes
-        over only where no better one is there.
+        feed does not advance leaves the others ten times as long, and one that
+        lacks what comes next in the topic twice as long: once it has written,
+        what the others hold is late. They take over only where no better one is there.
         """
         after: float = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
         after = max(after, 5 * answer_s) * (1 + 0.3 * chance)
-        return after if feed_advancing else after * DEAF_FACTOR
+        if not feed_advancing:
+            return after * DEAF_FACTOR
+        return after * LACKING_FACTOR if lacking else after
 
-    def due(self, *, answer_s: float, feed_advancing: bool, chance: float) -> bool:
-        return self.idle_s >= self.threshold_s(answer_s=answer_s, feed_advancing=feed_advancing, chance=chance)
+    def due(self, *, answer_s: float, feed_advancing: bool, lacking: bool, chance: float) -> bool:
+        return self.idle_s >= self.threshold_s(
+            answer_s=answer_s, feed_advancing=feed_advancing, lacking=lacking, chance=chance
+        )
 
     def took_over(self) -> None:
         self.takeovers += 1

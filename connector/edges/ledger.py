@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from connector.core.events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
 from connector.core.happenings import (
@@ -25,6 +25,7 @@ from connector.core.happenings import (
 )
 from connector.core.witness import ADVANCING
 from connector.edges.kafka import Complaints, Properties, new_producer, producer_properties
+from connector.edges.writer import Outgoing, produce_all
 
 EXPIRES_AFTER_MS = 300_000
 MOST_WAITING = 10_000
@@ -79,15 +80,20 @@ class Ledger:
         self._produce(event)
 
     def _produce(self, event: FeedEvent) -> None:
-        if self._producer is None or self._encoder is None:
+        if self._encoder is None:
             raise RuntimeError("open() first")
         value = self._encoder.encode(event, self._replica)
+        self.produce((self._topic, -1, event.about.encode(), value, event.time, None))
+
+    def produce(self, outgoing: Outgoing) -> None:
+        """Produce a record at once, outside any transaction."""
+        if self._producer is None:
+            raise RuntimeError("open() first")
         try:
-            self._producer.produce(self._topic, value, event.about.encode(), timestamp=event.time)
-        except BufferError:
+            produce_all(self._producer, [outgoing], deadline=0.0)
+        except KafkaException:
             # The broker has been away for thousands of entries: the log and the metrics have them.
             return
-        self._producer.poll(0)
 
     def close(self, timeout_s: float) -> None:
         if self._producer is not None:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from random import random
 
 from connector.core.admit import History
@@ -26,6 +27,7 @@ from connector.core.happenings import (
     Followed,
     GapFound,
     PartitionsGrown,
+    Rejected,
     RoleChanged,
     StartedWithoutHistory,
     SymbolChanged,
@@ -125,7 +127,8 @@ class Sink:
 
     ``prepare`` is called on the sink's thread, again after each
     :class:`RetryableError`; any other exception ends the thread and stands in
-    :attr:`failure`. ``feed_advancing`` tells whether this replica's own feed does.
+    :attr:`failure`. ``feed_advancing`` tells whether this replica's own feed does. ``aside`` produces a
+    record at once and outside any transaction.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Sink:
         journal: Journal,
         prepare: Callable[[], Prepared],
         feed_advancing: Callable[[], bool],
+        aside: Callable[[Outgoing], None],
         tell: Tell,
         guards: Guards | None = None,
     ) -> None:
@@ -147,6 +151,7 @@ class Sink:
         self._journal = journal
         self._prepare = prepare
         self._feed_advancing = feed_advancing
+        self._aside = aside
         self._tell = tell
         self._guards = guards or Guards()
         self._history = History(cadence_ms, options.history_window_ms)
@@ -308,9 +313,21 @@ class Sink:
         while waiting and (not waiting[0][1].marks or waiting[0][1].passed(passed)):
             if not waiting[0][1].marks and self._follows_unpassed():
                 break
-            through = waiting.popleft()[0]
+            through, passage = waiting.popleft()
+            if self._writer is None and self._pipeline.is_overtaken(passage):
+                self._give_up(through)
         if through:
             self._journal.trim(through)
+
+    def _give_up(self, seq: int) -> None:
+        """This replica accepted ticks that the writer did not have, and the topic has gone on: they leave a trace.
+
+        Its own letters go without a transaction: it does not write the topic.
+        """
+        for entry in self._journal.read(seq - 1, max_frames=1, max_bytes=1):
+            for letter in self._pipeline.overtaken(entry.frame):
+                self._tell(Rejected(letter.reject, repeated=False))
+                self._aside(self._dead_letter(letter))
 
     def _follows_unpassed(self) -> bool:
         """Whether nothing but frames without a tick waits, in a replica that does not write: the writer has them
@@ -326,15 +343,22 @@ class Sink:
         self._trim()
         # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
         feed_advancing = self._stop.is_set() or self._feed_advancing()
-        beyond = any(passage.marks for _, passage in self._waiting)
-        if not (beyond or not feed_advancing):
+        oldest_ms = min((passage.newest_ms for _, passage in self._waiting if passage.marks), default=None)
+        if oldest_ms is None and feed_advancing:
             self._rule.advanced()
             return
-        if self._rule.due(answer_s=self._answer_s, feed_advancing=feed_advancing, chance=self._chance):
+        lacking = oldest_ms is not None and self._lacks_before(oldest_ms)
+        due = partial(self._rule.due, feed_advancing=feed_advancing, lacking=lacking, chance=self._chance)
+        if due(answer_s=0.0):
             if self._writer_at_work():
                 self._rule.advanced()
-            elif self._rule.due(answer_s=self._answer_s, feed_advancing=feed_advancing, chance=self._chance):
+            elif due(answer_s=self._answer_s):
                 self._take_over()
+
+    def _lacks_before(self, event_time_ms: int) -> bool:
+        """Whether periods are missing between what the topic holds and what this replica holds beyond."""
+        newest_ms, cadence_ms = self._follower.newest_ms, self._history.cadence_ms
+        return newest_ms >= 0 and event_time_ms // cadence_ms - newest_ms // cadence_ms > 1
 
     def _next_entries(self) -> list[Entry]:
         room = WAITING_FRAMES - len(self._waiting)

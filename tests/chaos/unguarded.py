@@ -17,14 +17,12 @@ from typing import Any
 import msgspec
 
 from connector.config import Config, load_config
-from connector.core.encode import RecordEncoder
 from connector.core.happenings import Tell
 from connector.edges.follower import Follower
-from connector.edges.journal import Journal
-from connector.edges.journal_file import Connect, connect
-from connector.edges.sink import Guards, Sink, SinkOptions
+from connector.edges.journal_file import connect
+from connector.edges.sink import Guards, SinkOptions
 from connector.edges.writer import TransactionalWriter, Writer
-from connector.runner import Connector, live, sink_options
+from connector.runner import Connector, live
 
 
 class NoFence(Guards):
@@ -64,42 +62,17 @@ def _in_memory(path: Path) -> sqlite3.Connection:
     return connect(Path(":memory:"))
 
 
-def build(config: Config, *, guards: Guards | None = None, journal: Connect = connect) -> Connector:
-    """A connector with these parts in place of its own."""
-    connector = Connector(config)
-    connector.journal = Journal(
-        Path(config.journal.path),
-        max_bytes=config.journal.max_bytes,
-        max_age_s=config.journal.max_age,
-        at_bound=config.journal.at_bound,
-        tell=connector.tell,
-        connect=journal,
-    )
-    connector.sink = Sink(
-        sink_options(config, connector.replica),
-        normalizer=connector.normalizer,
-        cadence_ms=connector.schema.feed.cadence_ms,
-        make_encoder=lambda schema_id: RecordEncoder(connector.schema, schema_id),
-        journal=connector.journal,
-        prepare=connector._prepare,
-        feed_advancing=connector.feed_is_advancing,
-        tell=connector.tell,
-        guards=guards,
-    )
-    return connector
-
-
 def _one_socket(config: Config) -> Connector:
     return Connector(msgspec.structs.replace(config, feed=msgspec.structs.replace(config.feed, connections=1)))
 
 
 BUILDS: dict[str, Callable[[Config], Connector]] = {
-    "no-fence": lambda config: build(config, guards=NoFence()),
-    "no-high-water-mark": lambda config: build(config, guards=NoHighWaterMark()),
-    "no-journal": lambda config: build(config, journal=_in_memory),
+    "no-fence": lambda config: Connector(config, guards=NoFence()),
+    "no-high-water-mark": lambda config: Connector(config, guards=NoHighWaterMark()),
+    "no-journal": lambda config: Connector(config, open_journal=_in_memory),
     "no-second-socket": _one_socket,
-    "journal-full": lambda config: build(config, journal=_full),
-    "journal-read-only": lambda config: build(config, journal=_read_only),
+    "journal-full": lambda config: Connector(config, open_journal=_full),
+    "journal-read-only": lambda config: Connector(config, open_journal=_read_only),
 }
 
 

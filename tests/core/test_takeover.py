@@ -8,8 +8,15 @@ def watch(rule: TakeoverRule, seconds: float, step_s: float = 0.1) -> None:
         rule.watched(step_s)
 
 
-def due(rule: TakeoverRule, answer_s: float = 0.0, *, feed_advancing: bool = True) -> bool:
-    return rule.due(answer_s=answer_s, feed_advancing=feed_advancing, chance=0.0)
+def due(
+    rule: TakeoverRule,
+    answer_s: float = 0.0,
+    *,
+    feed_advancing: bool = True,
+    lacking: bool = False,
+    chance: float = 0.0,
+) -> bool:
+    return rule.due(answer_s=answer_s, feed_advancing=feed_advancing, lacking=lacking, chance=chance)
 
 
 def test_due_once_the_topic_stood_still_for_long_enough() -> None:
@@ -25,8 +32,8 @@ def test_due_once_the_topic_stood_still_for_long_enough() -> None:
 def test_chance_keeps_replicas_apart() -> None:
     rule = TakeoverRule(after_s=3.0)
     watch(rule, 3.2)
-    assert rule.due(answer_s=0.0, feed_advancing=True, chance=0.0)
-    assert not rule.due(answer_s=0.0, feed_advancing=True, chance=1.0)
+    assert due(rule)
+    assert not due(rule, chance=1.0)
 
 
 def test_a_process_that_was_paused_has_not_watched() -> None:
@@ -44,11 +51,11 @@ def test_each_takeover_doubles_the_patience_up_to_a_bound_until_it_has_written_f
     assert due(rule)
     for _ in range(10):
         rule.took_over()
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, chance=0.0) == 30.0
+    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, lacking=False, chance=0.0) == 30.0
     rule.written(59.0)
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, chance=0.0) == 30.0
+    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, lacking=False, chance=0.0) == 30.0
     rule.written(60.0)
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, chance=0.0) == 3.0
+    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, lacking=False, chance=0.0) == 3.0
 
 
 def test_a_slow_broker_explains_silence() -> None:
@@ -65,12 +72,31 @@ def test_a_replica_whose_feed_stands_still_lets_the_others_go_first() -> None:
     assert due(rule, feed_advancing=False)
 
 
+def test_a_replica_that_lacks_what_comes_next_lets_a_complete_one_go_first() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    watch(rule, 5.8)
+    assert due(rule)
+    assert not due(rule, lacking=True)
+    watch(rule, 0.4)
+    assert due(rule, lacking=True)
+
+
+def test_one_that_is_soon_back_after_its_death_does_not_overtake_the_one_that_was_there() -> None:
+    back, there = TakeoverRule(after_s=3.0), TakeoverRule(after_s=3.0)
+    watch(there, 2.0)
+    back.started(topic_age_s=2.0)
+    watch(back, 2.0)
+    watch(there, 2.0)
+    assert due(there, chance=1.0)
+    assert not due(back, lacking=True)
+
+
 def test_at_the_start_an_old_topic_is_looked_at_only_shortly() -> None:
     rule = TakeoverRule(after_s=3.0)
     rule.started(topic_age_s=3600.0)
-    assert not due(rule)
+    assert not due(rule, lacking=True)
     watch(rule, 0.6)
-    assert due(rule)
+    assert due(rule, lacking=True)
     fresh = TakeoverRule(after_s=3.0)
     fresh.started(topic_age_s=-5.0)
     assert fresh.idle_s == 0.0

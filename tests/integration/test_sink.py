@@ -20,6 +20,7 @@ from connector.edges.schema_files import find_schema_file, load_schema, read_sch
 from connector.edges.sink import Prepared, Role, Sink, SinkOptions
 from connector.edges.topic_reader import TopicReader
 from connector.edges.topics import ensure_topics, wanted_topics
+from connector.edges.writer import Outgoing
 from connector.local.stack import LocalStack
 
 SCHEMA = load_schema("asset_index")
@@ -39,6 +40,7 @@ class Replica:
 
     def __init__(self, folder: Path, name: str, stack: LocalStack, topic: str, *, exactly_once: bool) -> None:
         self.told: list[Happening] = []
+        self.aside: list[Outgoing] = []
         self.journal = Journal(
             folder / name, max_bytes=2**30, max_age_s=86_400, at_bound="drop-oldest", tell=self.told.append
         )
@@ -78,6 +80,7 @@ class Replica:
             journal=self.journal,
             prepare=prepare,
             feed_advancing=lambda: True,
+            aside=self.aside.append,
             tell=self.told.append,
         )
         self.sink.start()
@@ -201,6 +204,27 @@ def test_without_a_fence_a_writer_that_sees_another_one_stands_down(
         time.sleep(0.05)
     wait_for(lambda: first.delivered() and second.delivered())
     assert set(keys_and_times(stack, topic_name)) == set(expected(10))
+
+
+def test_what_a_follower_alone_had_is_a_dead_letter_once_the_topic_has_passed_it(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=True)
+    running.callback(first.end)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=True)
+    running.callback(second.end)
+    second.journal.put(frame(1))  # the first never has it
+    for number in (2, 3):
+        first.journal.put(frame(number))
+        second.journal.put(frame(number))
+    wait_for(lambda: first.delivered() and second.delivered())
+    letters = {dict(headers or [])["reason"]: key for _, _, key, _, _, headers in second.aside}
+    assert letters == {b"late": SYMBOLS[-1].encode()}
+    assert {json.loads(value or b"")["E"] for _, _, _, value, _, _ in second.aside} == {START_MS + 1000}
+    assert len(second.aside) == len(SYMBOLS)
+    assert first.aside == []
 
 
 def test_what_is_in_the_topic_is_not_written_again_after_a_start_from_an_old_journal(
