@@ -43,25 +43,26 @@ class TakeoverRule:
         """So much time went by without the topic advancing."""
         self.idle_s += min(step_s, LONGEST_STEP_S)
 
-    def threshold_s(self, *, answer_s: float, feed_advancing: bool, lacking: bool, chance: float) -> float:
+    def threshold_s(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> float:
         """How long the topic must have been idle.
 
         ``answer_s``: how long the broker took to answer last; a transaction
         is three such answers, so a slow broker explains as much silence.
-        ``chance``: from 0 to 1, keeps replicas apart. A replica whose own
-        feed does not advance leaves the others ten times as long, and one that
-        lacks what comes next in the topic twice as long: once it has written,
-        what the others hold is late. They take over only where no better one is there.
+        ``chance``: from 0 to 1, keeps replicas apart. ``complete``: this
+        replica holds what comes next in the topic. One that does not leaves the
+        others twice as long, for once it has written, what they hold is late;
+        and ten times as long where its own feed does not advance either. It
+        takes over only where no better one is there.
         """
         after: float = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
         after = max(after, 5 * answer_s) * (1 + 0.3 * chance)
-        if not feed_advancing:
-            return after * DEAF_FACTOR
-        return after * LACKING_FACTOR if lacking else after
+        if complete:
+            return after
+        return after * (LACKING_FACTOR if feed_advancing else DEAF_FACTOR)
 
-    def due(self, *, answer_s: float, feed_advancing: bool, lacking: bool, chance: float) -> bool:
+    def due(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> bool:
         return self.idle_s >= self.threshold_s(
-            answer_s=answer_s, feed_advancing=feed_advancing, lacking=lacking, chance=chance
+            answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance
         )
 
     def took_over(self) -> None:

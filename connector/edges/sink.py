@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import pairwise
 from random import random
 
 from connector.core.admit import History
@@ -343,22 +344,23 @@ class Sink:
         self._trim()
         # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
         feed_advancing = self._stop.is_set() or self._feed_advancing()
-        oldest_ms = min((passage.newest_ms for _, passage in self._waiting if passage.marks), default=None)
-        if oldest_ms is None and feed_advancing:
+        beyond = [passage.newest_ms for _, passage in self._waiting if passage.marks]
+        if not beyond and feed_advancing:
             self._rule.advanced()
             return
-        lacking = oldest_ms is not None and self._lacks_before(oldest_ms)
-        due = partial(self._rule.due, feed_advancing=feed_advancing, lacking=lacking, chance=self._chance)
+        complete = self._is_complete(beyond)
+        due = partial(self._rule.due, complete=complete, feed_advancing=feed_advancing, chance=self._chance)
         if due(answer_s=0.0):
             if self._writer_at_work():
                 self._rule.advanced()
             elif due(answer_s=self._answer_s):
                 self._take_over()
 
-    def _lacks_before(self, event_time_ms: int) -> bool:
-        """Whether periods are missing between what the topic holds and what this replica holds beyond."""
-        newest_ms, cadence_ms = self._follower.newest_ms, self._history.cadence_ms
-        return newest_ms >= 0 and event_time_ms // cadence_ms - newest_ms // cadence_ms > 1
+    def _is_complete(self, beyond: list[int]) -> bool:
+        """Whether these event times go on from what the topic holds without a period missing."""
+        newest_ms = self._follower.newest_ms
+        periods = [each // self._history.cadence_ms for each in ([newest_ms] if newest_ms >= 0 else []) + beyond]
+        return bool(beyond) and all(later - earlier <= 1 for earlier, later in pairwise(periods))
 
     def _next_entries(self) -> list[Entry]:
         room = WAITING_FRAMES - len(self._waiting)

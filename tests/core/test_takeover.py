@@ -13,10 +13,10 @@ def due(
     answer_s: float = 0.0,
     *,
     feed_advancing: bool = True,
-    lacking: bool = False,
+    complete: bool = True,
     chance: float = 0.0,
 ) -> bool:
-    return rule.due(answer_s=answer_s, feed_advancing=feed_advancing, lacking=lacking, chance=chance)
+    return rule.due(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance)
 
 
 def test_due_once_the_topic_stood_still_for_long_enough() -> None:
@@ -51,11 +51,11 @@ def test_each_takeover_doubles_the_patience_up_to_a_bound_until_it_has_written_f
     assert due(rule)
     for _ in range(10):
         rule.took_over()
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, lacking=False, chance=0.0) == 30.0
+    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, complete=True, chance=0.0) == 30.0
     rule.written(59.0)
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, lacking=False, chance=0.0) == 30.0
+    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, complete=True, chance=0.0) == 30.0
     rule.written(60.0)
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, lacking=False, chance=0.0) == 3.0
+    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, complete=True, chance=0.0) == 3.0
 
 
 def test_a_slow_broker_explains_silence() -> None:
@@ -67,18 +67,24 @@ def test_a_slow_broker_explains_silence() -> None:
 def test_a_replica_whose_feed_stands_still_lets_the_others_go_first() -> None:
     rule = TakeoverRule(after_s=3.0)
     watch(rule, 10.0)
-    assert not due(rule, feed_advancing=False)
+    assert not due(rule, complete=False, feed_advancing=False)
     watch(rule, 21.0)
-    assert due(rule, feed_advancing=False)
+    assert due(rule, complete=False, feed_advancing=False)
+
+
+def test_what_comes_next_is_written_also_by_a_replica_whose_feed_has_just_ended() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    watch(rule, 3.1)
+    assert due(rule, complete=True, feed_advancing=False)
 
 
 def test_a_replica_that_lacks_what_comes_next_lets_a_complete_one_go_first() -> None:
     rule = TakeoverRule(after_s=3.0)
     watch(rule, 5.8)
     assert due(rule)
-    assert not due(rule, lacking=True)
+    assert not due(rule, complete=False)
     watch(rule, 0.4)
-    assert due(rule, lacking=True)
+    assert due(rule, complete=False)
 
 
 def test_one_that_is_soon_back_after_its_death_does_not_overtake_the_one_that_was_there() -> None:
@@ -88,15 +94,15 @@ def test_one_that_is_soon_back_after_its_death_does_not_overtake_the_one_that_wa
     watch(back, 2.0)
     watch(there, 2.0)
     assert due(there, chance=1.0)
-    assert not due(back, lacking=True)
+    assert not due(back, complete=False)
 
 
 def test_at_the_start_an_old_topic_is_looked_at_only_shortly() -> None:
     rule = TakeoverRule(after_s=3.0)
     rule.started(topic_age_s=3600.0)
-    assert not due(rule, lacking=True)
+    assert not due(rule, complete=False)
     watch(rule, 0.6)
-    assert due(rule, lacking=True)
+    assert due(rule, complete=False)
     fresh = TakeoverRule(after_s=3.0)
     fresh.started(topic_age_s=-5.0)
     assert fresh.idle_s == 0.0
