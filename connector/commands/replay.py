@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 MOST_FRAMES_AHEAD = 4000
 """Frames in the journal that the topic does not hold yet; reading the file waits for it."""
+MOST_BYTES_AHEAD = 4 * 1024 * 1024
+"""Of frames not written yet: what the journal still has in memory need not be read from its file again."""
 WRITER_WITHIN_S = 30.0
 TOPIC_RESTS_S = 10.0
 """For how long the topic must not have advanced: longer than the pauses that a live feed makes."""
 TOPIC_WRITTEN_S = 2.0
 """A topic that is seen to advance over this time is being written."""
 AGE_WITHOUT_BOUND_S = 1e9
-FRAMES_A_STEP = 100
+BYTES_A_STEP = 1024 * 1024
 
 
 @click.command("replay")
@@ -81,6 +83,7 @@ class Replay:
         self._factor = factor
         self._accepted = 0
         self._first_seq = 0
+        self._read_bytes = 0
         self._advances_s: tuple[float, float] | None = None
         self.records = self.letters = self.duplicates = 0
 
@@ -131,11 +134,15 @@ class Replay:
             for frame, position in file.frames(time.time_ns()):
                 if asked.is_set():
                     return
-                await asyncio.sleep(pace.delay_s(frame, time.monotonic()))
+                delay_s = pace.delay_s(frame, time.monotonic())
+                if delay_s:
+                    await asyncio.sleep(delay_s)
                 connector.accept(frame)
                 self._accepted += 1
-                if self._accepted % FRAMES_A_STEP == 1:
+                if delay_s or position - self._read_bytes > BYTES_A_STEP or not connector.is_writer():
+                    self._read_bytes = position
                     progress.update(task, completed=position)
+                    await asyncio.sleep(0)
                     await self._let_the_topic_follow(connector, asked)
             await self._let_the_topic_follow(connector, asked, to_the_end=True)
             progress.update(task, completed=file.size_bytes)
@@ -159,7 +166,9 @@ class Replay:
 
     def _is_behind(self, connector: Connector, to_the_end: bool) -> bool:
         if connector.is_writer() and not to_the_end:
-            return connector.journal.frames > MOST_FRAMES_AHEAD
+            unwritten = self._first_seq + self._accepted - connector.sink.state().written_through
+            unwritten_bytes = unwritten * self._read_bytes / self._accepted
+            return unwritten_bytes > MOST_BYTES_AHEAD or connector.journal.frames > MOST_FRAMES_AHEAD
         return not self._delivered(connector)
 
     def _others_write(self) -> bool:

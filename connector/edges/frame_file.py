@@ -19,6 +19,8 @@ from connector.core.values import Frame, Origin
 
 FORMAT = "binance-kafka-source frames"
 VERSION = 1
+_READ_BYTES = 1024 * 1024
+"""Frames are longer than the usual buffer: with that, each line would be several calls to the system."""
 
 
 class _Header(msgspec.Struct):
@@ -81,7 +83,7 @@ class FrameFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._file = path.open("rb")
+            self._file = path.open("rb", buffering=_READ_BYTES)
             self.size_bytes = path.stat().st_size
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}") from error
