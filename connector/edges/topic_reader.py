@@ -117,10 +117,14 @@ class TopicReader:
 
 def registry_decoder(registry_properties: Properties, topic: str) -> Decode:
     """Confluent's own deserializer: the writer's schema comes from the registry by the record's id."""
-    from confluent_kafka.schema_registry import SchemaRegistryClient
+    from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
     from confluent_kafka.schema_registry.avro import AvroDeserializer
     from confluent_kafka.serialization import MessageField, SerializationContext
 
-    deserializer = AvroDeserializer(SchemaRegistryClient({"timeout": 10, **registry_properties}))
+    # By default it first asks for "associations", which registries other than Confluent's do not know.
+    deserializer = AvroDeserializer(
+        SchemaRegistryClient({"timeout": 10, **registry_properties}),
+        conf={"subject.name.strategy": topic_subject_name_strategy},
+    )
     context = SerializationContext(topic, MessageField.VALUE)
     return lambda value: deserializer(value, context)
