@@ -21,7 +21,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
@@ -70,7 +70,8 @@ def read_messages(bootstrap: str, topic: str, *, committed: bool = True) -> Iter
 def read_records(bootstrap: str, registry_url: str, topic: str) -> Iterator[Observed]:
     """Every committed record, decoded with what the registry says."""
     with SchemaRegistryClient({"url": registry_url, "timeout": 20}) as registry:
-        deserialize = AvroDeserializer(registry)
+        # By default it first asks for "associations", and this registry now and then never answers what it does not know.
+        deserialize = AvroDeserializer(registry, conf={"subject.name.strategy": topic_subject_name_strategy})
         context = SerializationContext(topic, MessageField.VALUE)
         for message in read_messages(bootstrap, topic):
             kind, timestamp_ms = message.timestamp()

@@ -200,6 +200,7 @@ def test_sigterm_while_it_waits(away: Options, bench: Bench) -> None:
     bench.register()
     replica = bench.replica(more={**JSON, **away})
     wait_until_told(replica, NOBODY)
+    until(lambda: any(line["event"] == "feed_changed" for line in json_lines(replica)), 10, replica.log)
     asked_s = time.monotonic()
     code = replica.stop(SHUTDOWN_S + 3)
     assert time.monotonic() - asked_s < SHUTDOWN_S + 2, replica.log()
