@@ -1,0 +1,91 @@
+"""The status page of a running connector, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from connector.edges.status_page import REFRESH_S
+from connector.local.exchange import ExchangeThread
+from tests.chaos.replica import Replica
+from tests.ops.browser import Tab, browser
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+FRAMES = "[...document.querySelectorAll('td:nth-child(5)')].map(cell => Number(cell.innerText.replaceAll(',', '')))"
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with browser(tmp_path_factory.mktemp("browser")) as found:
+        yield found
+
+
+@pytest.fixture
+def page(tab: Tab, running: Replica) -> Tab:
+    tab.open(f"http://127.0.0.1:{running.port}/")
+    return tab
+
+
+def figure(name: str) -> str:
+    return f"document.querySelector('#{name} b').innerText"
+
+
+def test_it_says_how_the_connector_is(page: Tab, exchange: ExchangeThread) -> None:
+    page.wait_for(f"{figure('role')} === 'writer'")
+    page.wait_for("document.querySelector('.state').innerText === 'ready'")
+    assert page.value(figure("feed")) == "advancing"
+    for name in ("newest-tick-received", "newest-tick-in-the-topic"):
+        assert str(page.value(figure(name))).endswith("s ago")
+    assert [row.split("\t")[:2] for row in page.text().splitlines() if row.startswith("ws-")] == [
+        ["ws-1", "advancing"],
+        ["ws-2", "advancing"],
+    ]
+    symbols = page.value("[...document.querySelectorAll('.symbols span')].map(each => each.firstChild.textContent)")
+    assert len(symbols) == 60
+    assert set(symbols) == {element.symbol for element in exchange.truth.elements()}
+    assert str(page.value("document.title")).endswith(": ready")
+
+
+def test_it_refreshes_itself(page: Tab) -> None:
+    before = page.value(FRAMES)
+    page.watch(3 * REFRESH_S)
+    loads = [each for each in page.events if each.get("method") == "Page.loadEventFired"]
+    assert len(loads) >= 2
+    assert all(after > first for first, after in zip(before, page.value(FRAMES), strict=True))
+
+
+def test_it_asks_nobody_else_and_complains_of_nothing(page: Tab, running: Replica) -> None:
+    page.watch(REFRESH_S + 1)
+    assert page.addresses_asked() == {f"http://127.0.0.1:{running.port}/"}
+    assert page.complaints() == []
+
+
+def test_it_fits_a_narrow_window(tab: Tab, running: Replica) -> None:
+    tab.open(f"http://127.0.0.1:{running.port}/", width=480, height=844)
+    assert tab.value("document.documentElement.scrollWidth") <= 480
+
+
+def test_what_the_exchange_sends_is_text_and_no_markup(page: Tab, exchange: ExchangeThread) -> None:
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    exchange.bad_element({"i": evil, "s": "BTCUSD"})
+    page.wait_for("document.body.innerText.includes('<img src=x')")
+    assert page.value("document.images.length + document.scripts.length") == 0
+    assert "owned" not in str(page.value("document.title"))
+    heading = "[...document.querySelectorAll('h2')].find(each => each.innerText === 'Last rejects')"
+    rejects = page.value(f"{heading}.nextElementSibling.innerText")
+    assert "not a decimal" in str(rejects)
+
+
+def test_it_shows_that_the_feed_stands_still(page: Tab, exchange: ExchangeThread) -> None:
+    exchange.stall()
+    exchange.rest_refuse(503)
+    try:
+        page.wait_for(f"{figure('feed')} !== 'advancing'", 30)
+        page.wait_for("document.querySelector('.state').innerText === 'not ready'", 40)
+        assert "no tick newer than" in page.text()
+        assert str(page.value("document.title")).endswith(": not ready")
+    finally:
+        exchange.clear()
+    page.wait_for("document.querySelector('.state').innerText === 'ready'", 60)
