@@ -164,6 +164,7 @@ class Sink:
         self._writer: Writer | None = None
         self._writer_since = 0.0
         self._cursor = 0
+        self._left_by_earlier_life = 0
         self._waiting: deque[tuple[int, Passage]] = deque()
         self._keys: dict[str, tuple[bytes, int]] = {}
         self._waiting_told_at = 0.0
@@ -183,6 +184,8 @@ class Sink:
     # For everybody
 
     def start(self) -> None:
+        """To be called before frames are put into the journal."""
+        self._left_by_earlier_life = self._journal.newest_seq
         self._thread.start()
 
     def stop(self) -> None:
@@ -338,9 +341,10 @@ class Sink:
     # As follower
 
     def _wait_in_line(self) -> None:
-        for entry in self._next_entries():
-            self._waiting.append((entry.seq, self._pipeline.passage(entry.frame)))
-            self._cursor = entry.seq
+        while entries := self._next_entries():
+            for entry in entries:
+                self._waiting.append((entry.seq, self._pipeline.passage(entry.frame)))
+            self._cursor = entries[-1].seq
         self._trim()
         # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
         feed_advancing = self._stop.is_set() or self._feed_advancing()
@@ -357,10 +361,13 @@ class Sink:
                 self._take_over()
 
     def _is_complete(self, beyond: list[int]) -> bool:
-        """Whether these event times go on from what the topic holds without a period missing."""
+        """Whether these event times go on from what the topic holds without a period missing, up to this process's
+        own: what an earlier life left in the journal ends where that life did."""
+        if not beyond or self._waiting[-1][0] <= self._left_by_earlier_life:
+            return False
         newest_ms = self._follower.newest_ms
         periods = [each // self._history.cadence_ms for each in ([newest_ms] if newest_ms >= 0 else []) + beyond]
-        return bool(beyond) and all(later - earlier <= 1 for earlier, later in pairwise(periods))
+        return all(later - earlier <= 1 for earlier, later in pairwise(periods))
 
     def _next_entries(self) -> list[Entry]:
         room = WAITING_FRAMES - len(self._waiting)
