@@ -70,7 +70,7 @@ def read_messages(bootstrap: str, topic: str, *, committed: bool = True) -> Iter
 def read_records(bootstrap: str, registry_url: str, topic: str) -> Iterator[Observed]:
     """Every committed record, decoded with what the registry says."""
     with SchemaRegistryClient({"url": registry_url, "timeout": 20}) as registry:
-        # By default it first asks for "associations", and this registry now and then never answers what it does not know.
+        # By default it first asks for "associations", which this registry does not know and now and then never answers.
         deserialize = AvroDeserializer(registry, conf={"subject.name.strategy": topic_subject_name_strategy})
         context = SerializationContext(topic, MessageField.VALUE)
         for message in read_messages(bootstrap, topic):

@@ -65,7 +65,7 @@ class Demo:
 
 
 def test_the_demo_shows_the_topic_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, "--seconds", "8")
+    demo = Demo(tmp_path, "--seconds", "15")
     until(lambda: len(demo.left_behind()) >= 4, 30, demo.text)  # itself, the connector, broker and registry
     assert demo.ends(60) == 0, demo.text()
     shown = demo.text()
