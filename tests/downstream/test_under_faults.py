@@ -94,7 +94,7 @@ def test_while_the_writer_is_killed_the_broker_restarted_and_the_writer_frozen(
             scene.run_on(2)
         scene.run_on(4)  # the index goes on past the last change
         outcome = scene.finish()
-        outcome.assert_intact()
+        outcome.assert_nothing_lost()
         assert outcome.takeovers >= 2
         prices = in_the_topic(scene)
         expected = priced_as_of(balances.balances, prices)
