@@ -149,7 +149,7 @@ class Secured:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def plain(self) -> dict[str, str]:
+    def plain(self) -> dict[str, str | int | float | bool]:
         """The ``[kafka]`` table of somebody who may do everything."""
         return {"bootstrap.servers": self._stack.bootstrap_servers}
 
