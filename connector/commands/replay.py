@@ -139,7 +139,7 @@ class Replay:
                     await asyncio.sleep(delay_s)
                 connector.accept(frame)
                 self._accepted += 1
-                if delay_s or position - self._read_bytes > BYTES_A_STEP or not connector.is_writer():
+                if delay_s or self._accepted == 1 or position - self._read_bytes > BYTES_A_STEP:
                     self._read_bytes = position
                     progress.update(task, completed=position)
                     await asyncio.sleep(0)

@@ -12,18 +12,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 
 SPARE_PLACES = 64
 
-CONTENT_UNKNOWN = 0
-"""Hash of a record whose content cannot be compared: it was written under another schema."""
+CONTENT_UNKNOWN = -1
+"""Hash of a record whose content cannot be compared: it was written under another schema. No ``hash`` is ever -1."""
 
-
-def content_hash(content: bytes) -> int:
-    """Hash of a tick's content, for comparison within this process only."""
-    return hash(content) or 1
+content_hash: Callable[[bytes], int] = hash
+"""Hash of a tick's content, for comparison within this process only."""
 
 
 class Admission(Enum):

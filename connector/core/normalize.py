@@ -128,7 +128,7 @@ class Shape:
         try:
             if not data.isascii():
                 data.decode()  # msgspec does not look into text that nobody reads
-            stream, elements = self._decoder.elements(data)
+            stream, elements, only_known = self._decoder.elements(data)
             for start in range(0, len(elements), _SLICE):
                 columns = self._decoder.columns(elements[start : start + _SLICE])
                 symbols, times = columns[self._key_at], columns[self._time_at]
@@ -138,7 +138,7 @@ class Shape:
                 ticks.extend(map(_new_tick, zip(symbols, times, contents, count(start), strict=False)))
         except _OBJECTIONS:
             return None
-        unknown = self._unknown.of_good_frame(data, len(ticks))
+        unknown = frozenset() if only_known else self._unknown.of_good_frame(data, len(ticks))
         return Normalized(tuple(ticks), (), stream or frame.stream, unknown)
 
     def careful(self, frame: Frame, window: Window) -> Normalized:

@@ -182,8 +182,8 @@ class Pipeline:
         ):
             return False
         contents = list(map(_content, ticks))
-        for of_symbol, content in zip(known, contents, strict=True):
-            of_symbol.append(event_time_ms, content_hash(content))
+        for of_symbol, hashed in zip(known, map(content_hash, contents), strict=True):
+            of_symbol.append(event_time_ms, hashed)
         batch.symbols += symbols
         batch.event_times_ms += times
         batch.values += self._encoder.encode_all(contents, frame.received_at_ns // 1_000_000, frame.origin)

@@ -49,15 +49,19 @@ class ElementDecoder:
         element, attributes = _struct(types)
         self._row = _row_maker(paths, attributes)
         self._elements = _Either(element)
+        self._known_elements = _Either(_struct(types, only_known=True)[0])
         names = [spec.name for spec in schema.content_fields]
         time_path = paths[names.index(feed.time_field)]
         timed, attributes = _struct({path: types[path] for path in ((event_type_key,), time_path) if path in types})
         self._time: Callable[[Any], int] = attrgetter(attributes[time_path])
         self._times = _Either(timed)
 
-    def elements(self, data: bytes) -> tuple[str, list[Any]]:
-        """The envelope's stream (or empty text) and the elements."""
-        return self._elements.decode(data)
+    def elements(self, data: bytes) -> tuple[str, list[Any], bool]:
+        """The envelope's stream (or empty text), the elements, and whether they have no other fields."""
+        try:
+            return *self._known_elements.decode(data), True
+        except msgspec.ValidationError:
+            return *self._elements.decode(data), False
 
     def columns(self, elements: list[Any]) -> list[tuple[Any, ...]]:
         """The values of these elements, one tuple for each field; more may follow (the event type)."""
@@ -110,10 +114,10 @@ def _field_type(spec: FieldSpec, key_field: str, time_field: str) -> tuple[Any, 
     return (_TYPES[spec.kind],)
 
 
-def _struct(types: dict[Path, tuple[Any, ...]]) -> tuple[Any, dict[Path, str]]:
+def _struct(types: dict[Path, tuple[Any, ...]], *, only_known: bool = False) -> tuple[Any, dict[Path, str]]:
     """A struct type for objects with these paths, and the attribute (dotted for nested ones) of each.
 
-    The empty path is an attribute that is always None.
+    The empty path is an attribute that is always None. ``only_known``: objects with other keys are refused.
     """
     attributes: dict[Path, str] = {}
     fields: list[tuple[Any, ...]] = []
@@ -126,10 +130,18 @@ def _struct(types: dict[Path, tuple[Any, ...]]) -> tuple[Any, dict[Path, str]]:
             fields.append((attribute, *inner[()]))
             attributes[(key,)] = attribute
             continue
-        nested, nested_attributes = _struct(inner)
+        nested, nested_attributes = _struct(inner, only_known=only_known)
         fields.append((attribute, nested))
         attributes |= {(key, *path): f"{attribute}.{name}" for path, name in nested_attributes.items() if path}
-    made = msgspec.defstruct("Element", fields, rename=names, kw_only=True, gc=False, namespace={"absent": None})
+    made = msgspec.defstruct(
+        "Element",
+        fields,
+        rename=names,
+        kw_only=True,
+        gc=False,
+        forbid_unknown_fields=only_known,
+        namespace={"absent": None},
+    )
     return made, {(): "absent"} | attributes
 
 

@@ -29,7 +29,8 @@ from connector.core.witness import Span
 
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x424B534A
-_PAGE_BYTES = 8192
+_PAGE_BYTES = 32768
+"""A frame of some sixty symbols is one part of one page: with smaller ones, several writes each."""
 _WAL_LIMIT_BYTES = 4 * 1024 * 1024
 _GIVE_BACK_BYTES = 16 * 1024 * 1024
 _ASIDE_KEPT = 3

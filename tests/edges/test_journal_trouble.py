@@ -210,7 +210,7 @@ def test_removed_while_running(tmp_path: Path) -> None:
 
 def test_full(tmp_path: Path) -> None:
     path, told, disk = tmp_path / "j", Told(), Disk()
-    disk.max_pages = 60
+    disk.max_pages = 15
     frames = [frame(number, 5_000) for number in range(300)]
     with opened(new_journal(path, tell=told, connect=disk.connect)) as journal:
         for each in frames:
@@ -232,7 +232,7 @@ def test_full(tmp_path: Path) -> None:
 
 def test_full_beyond_what_memory_holds(tmp_path: Path) -> None:
     told, disk = Told(), Disk()
-    disk.max_pages = 60
+    disk.max_pages = 15
     journal = new_journal(tmp_path / "j", tell=told, connect=disk.connect, window_bytes=50 * 5_128)
     with opened(journal):
         for number in range(300):
