@@ -151,9 +151,10 @@ class Follower:
         if error.code() == KafkaError._PARTITION_EOF:
             # Commit markers take offsets and yield no message: only this tells that they were read.
             self._positions[message.partition() or 0] = message.offset() or 0
-        elif error.fatal():
+        elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            # Without the right to read nothing would ever come, and nothing else would say so.
             self.close()
-            raise translated(error, f"following {self._topic}")
+            raise translated(error, f"following {self._topic}, which needs the right READ")
 
     def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
         """Read until every partition is at its end offset."""

@@ -43,6 +43,8 @@ class TopicSpec:
     """Of a topic made here."""
     required: Mapping[str, str] = field(default_factory=dict)
     """What the configuration of a topic that is there must say."""
+    rights: tuple[str, ...] = ("WRITE",)
+    """What this principal must be allowed on it."""
 
 
 def wanted_topics(
@@ -67,7 +69,15 @@ def wanted_topics(
     records = {**deleted, "retention.ms": str(retention_ms), **given}
     aside = {**deleted, "retention.ms": str(aside_ms)}
     specs = [
-        TopicSpec(topic, partitions, partitions or DEFAULT_PARTITIONS, replication_factor, records, kept_time),
+        TopicSpec(
+            topic,
+            partitions,
+            partitions or DEFAULT_PARTITIONS,
+            replication_factor,
+            records,
+            kept_time,
+            ("READ", "WRITE"),
+        ),
         TopicSpec(events, None, 1, replication_factor, aside, kept_time),
         TopicSpec(dead_letters, None, 1, replication_factor, aside, kept_time),
     ]
@@ -87,7 +97,7 @@ def ensure_topics(
     and :class:`RetryableError` where the broker does not answer.
     """
     admin = Admin(properties, tell, timeout_s)
-    counts = admin.partition_counts([spec.name for spec in wanted])
+    counts = admin.partition_counts([spec.name for spec in wanted], _needed(wanted))
     missing = [spec for spec in wanted if spec.name not in counts]
     present = [spec for spec in wanted if spec.name in counts]
     problems = [*_wrong_counts(present, counts), *_wrong_configs(admin, present)]
@@ -97,7 +107,12 @@ def ensure_topics(
         raise ConfigurationError(*problems)
     if missing:
         counts.update(admin.create(missing, counts))
+        admin.partition_counts([spec.name for spec in missing], _needed(missing))
     return {spec.name: counts[spec.name] for spec in wanted}
+
+
+def _needed(specs: Iterable[TopicSpec]) -> dict[str, tuple[str, ...]]:
+    return {spec.name: spec.rights for spec in specs}
 
 
 def _wrong_counts(specs: Iterable[TopicSpec], counts: Mapping[str, int]) -> Iterator[str]:
@@ -193,11 +208,32 @@ class Admin:
         except KafkaException as error:
             raise translated(error, "Kafka client") from error
 
-    def partition_counts(self, names: list[str]) -> dict[str, int]:
-        """By name, of the topics that are there."""
-        futures = self._client.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
-        described = self._answers(futures, "DESCRIBE", none_for=_NOT_THERE)
-        return {name: len(topic.partitions) for name, topic in described.items() if topic is not None}
+    def partition_counts(
+        self, names: list[str], needed: Mapping[str, tuple[str, ...]] | None = None, *, led: bool = False
+    ) -> dict[str, int]:
+        """By name, of the topics that are there (``led``: with a leader for each partition). Raises :class:`ConfigurationError` where one of the rights *needed*
+        on them is missing: a client without them would wait, or fail, without telling which."""
+        futures = self._client.describe_topics(
+            TopicCollection(names), include_authorized_operations=needed is not None, request_timeout=self._timeout_s
+        )
+        rights = {name: " and ".join(each) for name, each in (needed or {}).items()}
+        described = self._answers(futures, "DESCRIBE", none_for=_NOT_THERE, rights=rights)
+        there = {
+            name: topic
+            for name, topic in described.items()
+            if topic is not None and not (led and any(partition.leader is None for partition in topic.partitions))
+        }
+        problems = [
+            f"topic {name}: the right {right} on this topic is missing"
+            for name, topic in there.items()
+            for right in (needed or {}).get(name, ())
+            # The library's own hint forgets None: a broker that does not say.
+            if topic.authorized_operations is not None
+            and right not in {each.name for each in topic.authorized_operations}
+        ]
+        if problems:
+            raise ConfigurationError(*problems)
+        return {name: len(topic.partitions) for name, topic in there.items()}
 
     def configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         """The configuration in force, by topic."""
@@ -213,23 +249,34 @@ class Admin:
             if entries is not None
         }
 
-    def create(self, specs: Iterable[TopicSpec], counts: Mapping[str, int]) -> dict[str, int]:
-        """Make topics. Returns their partition counts, once the broker shows them."""
-        planned = {spec.name: spec.partitions_when_created for spec in specs}
-        known = {**counts, **{name: count for name, count in planned.items() if isinstance(count, int)}}
-        topics = [
-            NewTopic(spec.name, _count_for(spec, known), spec.replication_factor, config=dict(spec.config))
-            for spec in specs
-        ]
-        futures = self._client.create_topics(topics, operation_timeout=self._timeout_s, request_timeout=self._timeout_s)
-        self._answers(futures, "CREATE", none_for=frozenset({KafkaError.TOPIC_ALREADY_EXISTS}))
-        return self._shown([topic.topic for topic in topics])
+    def create(self, specs: list[TopicSpec], counts: Mapping[str, int]) -> dict[str, int]:
+        """Make topics. Returns their partition counts, once the broker shows them with leaders.
+
+        Those that are to have as many partitions as another are made last: somebody else may be making that one now.
+        """
+        made: dict[str, int] = {}
+        for wave in (
+            [spec for spec in specs if isinstance(spec.partitions_when_created, int)],
+            [spec for spec in specs if isinstance(spec.partitions_when_created, str)],
+        ):
+            known = {**counts, **made}
+            topics = [
+                NewTopic(spec.name, _count_for(spec, known), spec.replication_factor, config=dict(spec.config))
+                for spec in wave
+            ]
+            if topics:
+                futures = self._client.create_topics(
+                    topics, operation_timeout=self._timeout_s, request_timeout=self._timeout_s
+                )
+                self._answers(futures, "CREATE", none_for=frozenset({KafkaError.TOPIC_ALREADY_EXISTS}))
+                made.update(self._shown([topic.topic for topic in topics]))
+        return made
 
     def _shown(self, names: list[str]) -> dict[str, int]:
         """Counts of topics just made: the controller knows them a little before the broker that is asked."""
         deadline_s = time.monotonic() + self._timeout_s
         while True:
-            counts = self.partition_counts(names)
+            counts = self.partition_counts(names, led=True)
             if len(counts) == len(names):
                 return counts
             if time.monotonic() > deadline_s:
@@ -238,9 +285,15 @@ class Admin:
             time.sleep(0.1)
 
     def _answers(
-        self, futures: Mapping[str, Future[_Value]], right: str, *, none_for: frozenset[int] = frozenset()
+        self,
+        futures: Mapping[str, Future[_Value]],
+        right: str,
+        *,
+        none_for: frozenset[int] = frozenset(),
+        rights: Mapping[str, str] | None = None,
     ) -> dict[str, _Value | None]:
-        """The results by topic; ``None`` for the error codes *none_for*. *right* is what the request needs."""
+        """The results by topic; ``None`` for the error codes *none_for*. *right* is what the request needs, *rights*
+        what else is needed of a topic, and shows itself by the same refusal."""
         for future in futures.values():
             self._wait(future)
         answers: dict[str, _Value | None] = {}
@@ -256,7 +309,8 @@ class Admin:
             if error.code() in none_for:
                 answers[name] = None
             elif error.code() in _DENIED:
-                problems.append(f"topic {name}: the right {right} on this topic is missing ({error.str()})")
+                also = f"; needed are {rights[name]}, which bring it" if rights and name in rights else ""
+                problems.append(f"topic {name}: the right {right} on this topic is missing ({error.str()}){also}")
             elif error.code() in _REFUSED:
                 problems.append(f"topic {name}: the broker refuses it: {error.str()}")
             elif error.code() == KafkaError._TIMED_OUT:

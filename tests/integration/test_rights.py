@@ -188,12 +188,9 @@ def test_check_names_the_right_that_is_missing(secured: Secured, tmp_path: Path,
     assert f"User:{user}" in problems[0].remedy
 
 
-SEEN_AT_START = [
-    each for each in RIGHTS if each != FOR_CHECK and not (each.kind == "TOPIC" and each.operation in {"Read", "Write"})
-]
-
-
-@pytest.mark.parametrize("right", SEEN_AT_START, ids=lambda right: IDS[RIGHTS.index(right)])
+@pytest.mark.parametrize(
+    "right", [each for each in RIGHTS if each != FOR_CHECK], ids=lambda right: IDS[RIGHTS.index(right)]
+)
 def test_run_names_the_right_that_is_missing(secured: Secured, tmp_path: Path, right: Right) -> None:
     user = LEFT_OUT[right]
     with pytest.raises(ConfigurationError) as caught:
