@@ -60,4 +60,8 @@ def ready_records(job: Job) -> Iterator[tuple[bytes, bytes, int]]:
         for line in file:
             frame = Frame(line.rstrip(b"\n"), 0, "", "")
             for tick in normalizer.normalize(frame).ticks:
-                yield tick.symbol.encode(), encoder.encode(tick, tick.event_time_ms, Origin.WEBSOCKET), tick.event_time_ms
+                yield (
+                    tick.symbol.encode(),
+                    encoder.encode(tick, tick.event_time_ms, Origin.WEBSOCKET),
+                    tick.event_time_ms,
+                )

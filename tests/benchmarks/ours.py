@@ -38,9 +38,9 @@ class Watch:
         return self._watch.cpu_s()
 
 
-def run(job: Job, delivery: str) -> Measured:
+def run(job: Job) -> Measured:
     """CPU time is counted until everything is tidied up."""
-    config = for_replay(configuration(job, delivery))
+    config = for_replay(configuration(job, job.subject))
     watch = Watch(job.records)
     replay = Replay(config, Path(job.frames), None)
     connector = Connector(config, historical=True, also=watch)
@@ -59,7 +59,8 @@ def configuration(job: Job, delivery: str) -> Config:
             f"kafka.bootstrap.servers={job.bootstrap}",
             f"registry.url={job.registry_url}",
             f"journal.path={job.folder}/journal",
-            f"transaction.max_records={job.max_records}",
+            f"feed.url={job.feed_url or 'ws://127.0.0.1:1'}",
+            f"feed.rest_url={job.rest_url or 'http://127.0.0.1:1'}",
             "http.port=0",
             "log.level=warning",
         ]

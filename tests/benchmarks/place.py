@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # public, yet not marked
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
@@ -39,3 +41,13 @@ class Place:
 
     def _register(self, topic: str, text: str) -> int:
         return self._registry.register_schema(f"{topic}-value", Schema(text, "AVRO"))
+
+    def options(self, topic: str, folder: Path) -> dict[str, Any]:
+        """Configuration of a connector that writes there, by table."""
+        return {
+            "topic": {"name": topic},
+            "kafka": {"bootstrap.servers": self.stack.bootstrap_servers},
+            "registry": {"url": self.stack.registry_url},
+            "journal": {"path": str(folder / "journal")},
+            "http": {"port": 0},
+        }

@@ -52,7 +52,7 @@ def run(job: Job) -> Measured:
         for line in file:
             received_ms = time.time_ns() // 1_000_000
             for element in json.loads(line):
-                record = {name: Decimal(element[key]) for key, name in DECIMALS.items()}
+                record: dict[str, object] = {name: Decimal(element[key]) for key, name in DECIMALS.items()}
                 record["symbol"] = element["s"]
                 record["event_time"] = element["E"]
                 record["received_time"] = received_ms
@@ -60,9 +60,7 @@ def run(job: Job) -> Measured:
                 value = serialize(record, context)
                 while True:
                     try:
-                        producer.produce(
-                            job.topic, value, element["s"], on_delivery=delivered, timestamp=element["E"]
-                        )
+                        producer.produce(job.topic, value, element["s"], on_delivery=delivered, timestamp=element["E"])
                         break
                     except BufferError:
                         producer.poll(0.05)

@@ -1,30 +1,45 @@
-"""One subject, run in this process: ``python -m tests.benchmarks.subjects JOB`` prints what was measured."""
+"""One subject, run in this process: ``python -m tests.benchmarks.subjects JOB`` prints what was measured.
+
+Each imports what it needs and nothing else.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
-import msgspec
-
-from tests.benchmarks.job import Job, Measured
+from tests.benchmarks.job import Job, decoded, line_of
 
 CEILING = "ceiling"
 PLAIN = "plain"
 AT_LEAST_ONCE = "at-least-once"
 EXACTLY_ONCE = "exactly-once"
+LIVE = "live-"
+"""Before a mode: the live connector, for latency."""
+BARE_TRANSACTIONS = "bare-transactions"
+BARE_PRODUCE = "bare-produce"
+BACKLOG = "backlog"
+
+_MADE_BY = {
+    CEILING: "ceiling.run",
+    PLAIN: "plain.run",
+    AT_LEAST_ONCE: "ours.run",
+    EXACTLY_ONCE: "ours.run",
+    LIVE + AT_LEAST_ONCE: "live.run",
+    LIVE + EXACTLY_ONCE: "live.run",
+    BARE_TRANSACTIONS: "bare.run_transactions",
+    BARE_PRODUCE: "bare.run_produce",
+    BACKLOG: "backlog_subject.run",
+}
 
 
-def run(job: Job) -> Measured:
-    """Each imports what it needs and nothing else."""
-    if job.subject in (AT_LEAST_ONCE, EXACTLY_ONCE):
-        from tests.benchmarks import ours
-
-        return ours.run(job, job.subject)
-    chosen: Callable[[Job], Measured] = import_module(f"tests.benchmarks.{job.subject}").run
+def run(job: Job) -> Any:
+    module, name = _MADE_BY[job.subject].split(".")
+    chosen: Callable[[Job], Any] = getattr(import_module(f"tests.benchmarks.{module}"), name)
     return chosen(job)
 
 
 if __name__ == "__main__":
-    print(msgspec.json.encode(run(msgspec.json.decode(sys.argv[1], type=Job))).decode())
+    print(line_of(run(decoded(sys.argv[1]))))
