@@ -19,6 +19,9 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+# Most of the time the tests wait for servers and faults, so more of them than processors run side by side.
+WORKERS ?= 3
+
 .PHONY: setup
 setup: $(READY) ## The development environment, in .venv
 
@@ -26,9 +29,13 @@ setup: $(READY) ## The development environment, in .venv
 demo: $(READY) ## Broker, registry, exchange, connector and a live table; SECONDS=20 ends it, FEED=wss://… takes the real exchange
 	@$(BIN)/python -m connector demo $(if $(filter command line environment,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(FEED),--feed $(FEED)) $(if $(SYMBOLS),--symbols $(SYMBOLS))
 
+.PHONY: join
+join: $(READY) ## The demo and a real Flink that joins it with balances, live; SECONDS=20 ends it
+	@$(BIN)/python -m connector join-demo $(if $(filter command line environment,$(origin SECONDS)),--seconds $(SECONDS))
+
 .PHONY: test
 test: $(READY) ## Everything that must pass, on a real broker and registry
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: lint
 lint: $(READY) ## Lint, format, strict types, import arrows
@@ -59,9 +66,16 @@ docs: $(READY) ## The generated reference pages
 	$(BIN)/python -m connector config docs options > docs/options.md
 	$(BIN)/python -m connector config docs metrics > docs/metrics.md
 
+COMPILE := $(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
 .PHONY: lock
-lock: ## Resolve the development set anew
-	$(BIN)/pip-compile --quiet --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --all-extras --output-file requirements.lock pyproject.toml
+lock: ## Resolve the dependencies anew: of development, of the image, and of its build
+	$(COMPILE) --all-extras --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --only-build-deps --build-deps-for wheel \
+		--output-file requirements-build.lock pyproject.toml
+	@touch $(READY)
 
 .PHONY: clean
 clean: ## Remove the environment and what tools left

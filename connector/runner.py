@@ -309,7 +309,9 @@ def _window_ms(config: Config) -> tuple[int, int]:
 def secrets_of(config: Config) -> list[str]:
     """Values that no log line and no page may show."""
     tables = (config.kafka, config.registry)
-    return [str(value) for table in tables for name, value in table.items() if is_secret(name) and "username" not in name]
+    return [
+        str(value) for table in tables for name, value in table.items() if is_secret(name) and "username" not in name
+    ]
 
 
 def _now_ms() -> int:

@@ -90,7 +90,8 @@ def test_text_is_read_by_the_type_of_its_option() -> None:
         "topic.create=false",
         "topic.partitions=12",
         "schema.id=7",
-        "schema.events_id=null",
+        "schema.events_id=8",
+        "latest.enabled=false",
         "feed.hold=1",
         "topic.name=123",
         "log.format=json",
@@ -100,7 +101,7 @@ def test_text_is_read_by_the_type_of_its_option() -> None:
     assert config.topic.create is False
     assert config.topic.partitions == 12
     assert config.schema.id == 7
-    assert config.schema.events_id is None
+    assert config.schema.events_id == 8
     assert config.feed.hold == 1.0
     assert config.topic.name == "123"
     assert config.log.format == "json"

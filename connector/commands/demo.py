@@ -150,6 +150,8 @@ class Demo:
                         ),
                         refresh=True,
                     )
+        if not terminal:
+            self._console.print()
         self._console.print(
             f"{table.records:,} records of {table.symbols} symbols read back; stopping", highlight=False
         )

@@ -16,7 +16,7 @@ from connector.edges.topic_reader import Row
 
 OTHER_COLUMNS_WIDTH = 34
 DECIMAL_WIDTH = 16
-LATENCIES_KEPT = 1000
+LATENCY_OF_LAST_MS = 10_000
 
 
 class TickTable:
@@ -25,7 +25,7 @@ class TickTable:
     def __init__(self, schema: StreamSchema) -> None:
         self._fields = [spec.name for spec in schema.fields if spec.kind is Kind.DECIMAL]
         self._newest: dict[str, Row] = {}
-        self._visible_after_ms: deque[int] = deque(maxlen=LATENCIES_KEPT)
+        self._visible_after_ms: deque[tuple[int, int]] = deque()
         self.records = 0
 
     def add(self, rows: Iterable[Row], *, live: bool) -> None:
@@ -38,17 +38,19 @@ class TickTable:
             self._newest[row.key] = row
             received = row.value.get("received_time")
             if live and received is not None:
-                self._visible_after_ms.append(row.read_at_ms - round(received.timestamp() * 1000))
+                self._visible_after_ms.append((row.read_at_ms, row.read_at_ms - round(received.timestamp() * 1000)))
+                while row.read_at_ms - self._visible_after_ms[0][0] > LATENCY_OF_LAST_MS:
+                    self._visible_after_ms.popleft()
 
     @property
     def symbols(self) -> int:
         return len(self._newest)
 
     def visible_after_ms(self) -> tuple[float, float] | None:
-        """Median and 99th percentile of: received by the connector → read here under ``read_committed``."""
+        """Median and 99th percentile, of the last ten seconds: received by the connector → read here as committed."""
         if len(self._visible_after_ms) < 2:
             return None
-        cuts = quantiles(self._visible_after_ms, n=100, method="inclusive")
+        cuts = quantiles([after_ms for _, after_ms in self._visible_after_ms], n=100, method="inclusive")
         return cuts[49], cuts[98]
 
     def render(self, now_ms: int, *, width: int, most_rows: int, above: RenderableType) -> RenderableType:

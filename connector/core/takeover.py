@@ -13,6 +13,9 @@ from dataclasses import dataclass
 LONGEST_STEP_S = 0.5
 """Idle time is counted in steps of at most this: a process that was paused has not watched the topic meanwhile."""
 
+SPREAD = 0.15
+"""Replicas are kept apart by at most this share of their patience."""
+
 LONGEST_AFTER_S = 30.0
 FORGIVEN_AFTER_S = 60.0
 DEAF_FACTOR = 10.0
@@ -55,7 +58,7 @@ class TakeoverRule:
         takes over only where no better one is there.
         """
         after: float = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
-        after = max(after, 5 * answer_s) * (1 + 0.3 * chance)
+        after = max(after, 5 * answer_s) * (1 + SPREAD * chance)
         if complete:
             return after
         return after * (LACKING_FACTOR if feed_advancing else DEAF_FACTOR)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from connector.core.errors import ConfigurationError
-from connector.edges.kafka import LIBRDKAFKA_LOG, Properties, consumer_properties, translated
+from connector.edges.kafka import Complaints, Properties, consumer_properties, new_consumer, translated
 
 ASK_TIMEOUT_S = 10.0
 POLL_RECORDS = 1000
+POLL_S = 0.01
 
 Decode = Callable[[bytes], Any]
 
@@ -41,8 +42,8 @@ class TopicReader:
     def __init__(self, properties: Properties, topic: str, decode: Decode) -> None:
         self._topic = topic
         self._decode = decode
-        self._consumer = Consumer(
-            {**consumer_properties(properties), "fetch.wait.max.ms": 100}, logger=LIBRDKAFKA_LOG
+        self._consumer = new_consumer(
+            {**consumer_properties(properties), "fetch.wait.max.ms": 100}, Complaints("reader", lambda _: None)
         )
         self._at_end: set[int] = set()
         self.partitions = self._count_partitions()
@@ -58,7 +59,9 @@ class TopicReader:
             except KafkaException as error:
                 raise translated(error, f"finding where to start in {self._topic}") from error
             starts = [
-                TopicPartition(self._topic, each.partition, each.offset if each.offset >= 0 else self._end(each.partition))
+                TopicPartition(
+                    self._topic, each.partition, each.offset if each.offset >= 0 else self._end(each.partition)
+                )
                 for each in found
             ]
         self._at_end.clear()
@@ -70,15 +73,20 @@ class TopicReader:
         return len(self._at_end) == self.partitions
 
     def rows(self, timeout_s: float) -> Iterator[Row]:
-        """What has come, after waiting for it so long at most."""
-        for message in self._consumer.consume(POLL_RECORDS, timeout=timeout_s):
-            error = message.error()
-            if error is None:
-                yield self._row(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                self._at_end.add(message.partition() or 0)
-            elif error.fatal():
-                raise translated(error, f"reading {self._topic}")
+        """What comes within that time, each when it comes."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            # consume() waits for the whole batch or the whole time: a short one, so that rows are read when they come.
+            for message in self._consumer.consume(POLL_RECORDS, timeout=POLL_S):
+                error = message.error()
+                if error is None:
+                    yield self._row(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._at_end.add(message.partition() or 0)
+                elif error.fatal():
+                    raise translated(error, f"reading {self._topic}")
+            if time.monotonic() >= deadline:
+                return
 
     def close(self) -> None:
         self._consumer.close()

@@ -211,8 +211,10 @@ class Admin:
     def partition_counts(
         self, names: list[str], needed: Mapping[str, tuple[str, ...]] | None = None, *, led: bool = False
     ) -> dict[str, int]:
-        """By name, of the topics that are there (``led``: with a leader for each partition). Raises :class:`ConfigurationError` where one of the rights *needed*
-        on them is missing: a client without them would wait, or fail, without telling which."""
+        """By name, of the topics that are there (``led``: with a leader for each partition).
+
+        Raises :class:`ConfigurationError` where one of the rights *needed* on them is missing: a client without them
+        would wait, or fail, without telling which."""
         futures = self._client.describe_topics(
             TopicCollection(names), include_authorized_operations=needed is not None, request_timeout=self._timeout_s
         )

@@ -121,7 +121,9 @@ class Broker(Server):
     def _format(self, properties_path: Path) -> None:
         shutil.rmtree(self._data, ignore_errors=True)  # of a start that was cut short
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(properties_path))
+        command = self._java(
+            "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(properties_path)
+        )
         done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False)
         if done.returncode != 0:
             raise ConfigurationError(f"Kafka cannot make its folder {self._data}:\n{done.stdout}{done.stderr}")

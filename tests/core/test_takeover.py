@@ -31,7 +31,7 @@ def test_due_once_the_topic_stood_still_for_long_enough() -> None:
 
 def test_chance_keeps_replicas_apart() -> None:
     rule = TakeoverRule(after_s=3.0)
-    watch(rule, 3.2)
+    watch(rule, 3.1)
     assert due(rule)
     assert not due(rule, chance=1.0)
 

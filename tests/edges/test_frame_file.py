@@ -11,7 +11,7 @@ from connector.edges.frame_file import FrameFile, FrameFileWriter
 FRAMES = [
     Frame(b'[{"e":"x"}]', 1_791_285_204_000_000_001, "ws-1", "!assetIndex@arr"),
     Frame(b"\xff\x00\n broken", 1_791_285_205_000_000_002, "ws-2", "!assetIndex@arr"),
-    Frame("{ \"text\": \"ä\" }\n".encode(), 1_791_285_206_000_000_003, "rest", "", Origin.REST),
+    Frame('{ "text": "ä" }\n'.encode(), 1_791_285_206_000_000_003, "rest", "", Origin.REST),
 ]
 
 

@@ -71,11 +71,10 @@ def test_errors_are_named_for_what_happens_next(code: int, kind: type[Exception]
     assert says in str(error)
 
 
-def test_complaints_are_told_and_a_refusal_is_kept() -> None:
+@pytest.mark.parametrize(("code", "kept"), [(KafkaError._TRANSPORT, False), (KafkaError._AUTHENTICATION, True)])
+def test_complaints_are_told_and_a_refusal_is_kept(code: int, kept: bool) -> None:
     told: list[Happening] = []
     complaints = Complaints("writer", told.append)
-    complaints(KafkaError(KafkaError._TRANSPORT))
-    assert complaints.refused is None
-    complaints(KafkaError(KafkaError._AUTHENTICATION))
-    assert complaints.refused is not None
-    assert [type(each) for each in told] == [KafkaComplained, KafkaComplained]
+    complaints(KafkaError(code))
+    assert (complaints.refused is not None) == kept
+    assert [type(each) for each in told] == [KafkaComplained]
