@@ -29,7 +29,8 @@ def main(rounds: int, seconds: float, minutes: float, only: tuple[str, ...], fol
     """Measure on a local broker and registry. Takes some 30 minutes; nothing else should run."""
     file = folder / "performance.json"
     known = msgspec.json.decode(file.read_bytes(), type=page.Results) if file.exists() else page.Results()
-    results = msgspec.structs.replace(known, machine=this_machine(), measured_on=f"{datetime.now(UTC):%Y-%m-%d}")
+    machine = this_machine()
+    results = msgspec.structs.replace(known, machine=machine, measured_on=f"{datetime.now(UTC):%Y-%m-%d}")
     wanted = set(only or PARTS)
     prepare()
     with LocalStack() as stack:
@@ -47,9 +48,7 @@ def main(rounds: int, seconds: float, minutes: float, only: tuple[str, ...], fol
         if "footprint" in wanted:
             results = msgspec.structs.replace(results, footprint=footprint.footprint(place, minutes * 60))
     file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
-    caption = (
-        f"{results.machine.processor}, {results.machine.cores} cores, broker on the same machine; {results.measured_on}"
-    )
+    caption = f"{machine.processor}, {machine.cores} cores, broker on the same machine; {results.measured_on}"
     (folder / "performance.svg").write_text(chart(results.throughput, caption))
     page.write(folder / "performance.md", results)
     click.echo(page.tables(results))

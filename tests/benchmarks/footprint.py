@@ -36,14 +36,14 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def footprint(place: Place, seconds: float) -> Result:
+    with ExchangeThread(symbols=SYMBOLS, rate_hz=20.0) as exchange:  # so that no start waits for its first tick
+        starts_s = [_run(place, exchange, 0.0)[0] for _ in range(STARTS)]
     with ExchangeThread(symbols=SYMBOLS, rate_hz=1.0) as exchange:
-        feed = {"url": exchange.url, "rest_url": exchange.rest_url}
-        starts_s = [_run(place, feed, 0.0)[0] for _ in range(STARTS)]
-        _, cpu_s, memory_mib = _run(place, feed, seconds)
+        _, cpu_s, memory_mib = _run(place, exchange, seconds)
     return Result(seconds, cpu_s / seconds * 100, memory_mib[0], memory_mib[-1], max(memory_mib), spread(starts_s))
 
 
-def _run(place: Place, feed: dict[str, str], seconds: float) -> tuple[float, float, list[float]]:
+def _run(place: Place, exchange: ExchangeThread, seconds: float) -> tuple[float, float, list[float]]:
     """Seconds to the first record, CPU-seconds of the time measured, and memory along it."""
     with (
         place.topic(PARTITIONS) as (topic, _),
@@ -51,6 +51,7 @@ def _run(place: Place, feed: dict[str, str], seconds: float) -> tuple[float, flo
         Reader(place.stack.bootstrap_servers, topic, PARTITIONS) as reader,
     ):
         config = Path(folder) / "connector.toml"
+        feed = {"url": exchange.url, "rest_url": exchange.rest_url}
         write_toml(config, {**place.options(topic, Path(folder)), "feed": feed})
         time.sleep(1.0)  # the reader is connected
         started = time.monotonic()

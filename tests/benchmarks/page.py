@@ -7,9 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks import backlog, footprint, latency, throughput
+from tests.benchmarks.backlog import Result as Backlog
+from tests.benchmarks.footprint import Result as Footprint
+from tests.benchmarks.latency import Result as Latency
 from tests.benchmarks.machine import Machine
+from tests.benchmarks.spread import Percentiles
 from tests.benchmarks.subjects import AT_LEAST_ONCE, BARE_PRODUCE, BARE_TRANSACTIONS, CEILING, EXACTLY_ONCE, LIVE, PLAIN
+from tests.benchmarks.throughput import Result as Throughput
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 BARE = {LIVE + AT_LEAST_ONCE: BARE_PRODUCE, LIVE + EXACTLY_ONCE: BARE_TRANSACTIONS}
@@ -20,11 +24,11 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     measured_on: str = ""
     machine: Machine | None = None
-    throughput: list[throughput.Result] = []
-    scaling: list[throughput.Result] = []
-    latency: list[latency.Result] = []
-    backlog: backlog.Result | None = None
-    footprint: footprint.Result | None = None
+    throughput: list[Throughput] = []
+    scaling: list[Throughput] = []
+    latency: list[Latency] = []
+    backlog: Backlog | None = None
+    footprint: Footprint | None = None
 
 
 def write(path: Path, results: Results) -> None:
@@ -59,7 +63,8 @@ def _throughput(results: Results) -> Iterator[str]:
     of = {each.case.subject: each for each in results.throughput}
     plain, ceiling = of[PLAIN].cpu_us_a_record.median, of[CEILING].cpu_us_a_record.median
     yield "\n### Throughput\n"
-    yield "| subject | records a CPU-second: min / median / max | × plain | of ceiling | records a second: min / median / max |"
+    yield "Each number: min / median / max over the rounds.\n"
+    yield "| subject | records a CPU-second | × plain | of ceiling | records a second |"
     yield "|---|---|---|---|---|"
     for subject, each in of.items():
         cpu, wall, mine = each.records_a_cpu_second, each.records_a_second, each.cpu_us_a_record.median
@@ -89,18 +94,20 @@ def _latency(results: Results) -> Iterator[str]:
         return
     of = {(each.subject, each.rate_hz): each for each in results.latency}
     yield "\n### Live latency\n"
-    yield "| subject | Hz | received → acknowledged, ms: p50 / p90 / p99 / max | × bare, p50 / p99 | sent → visible, ms: p50 / p90 / p99 / max |"
+    yield "Milliseconds: p50 / p90 / p99 / max; beside it p50 / p99 as multiples of the bare loop's.\n"
+    yield "| subject | Hz | received → acknowledged | × bare | sent → visible |"
     yield "|---|---|---|---|---|"
     for (subject, rate_hz), each in of.items():
-        done, seen = each.acknowledged_ms, each.visible_ms
+        done = each.acknowledged_ms
         ratio = "–"
         if subject in BARE:
             bare = of[BARE[subject], rate_hz].acknowledged_ms
             ratio = f"{done.p50 / bare.p50:.2f} / {done.p99 / bare.p99:.2f}"
-        yield (
-            f"| {subject} | {rate_hz:g} | {done.p50:.1f} / {done.p90:.1f} / {done.p99:.1f} / {done.max:.1f} | {ratio} | "
-            f"{seen.p50:.1f} / {seen.p90:.1f} / {seen.p99:.1f} / {seen.max:.1f} |"
-        )
+        yield (f"| {subject} | {rate_hz:g} | {_shown(each.acknowledged_ms)} | {ratio} | {_shown(each.visible_ms)} |")
+
+
+def _shown(times: Percentiles) -> str:
+    return f"{times.p50:.1f} / {times.p90:.1f} / {times.p99:.1f} / {times.max:.1f}"
 
 
 def _rest(results: Results) -> Iterator[str]:
@@ -118,7 +125,8 @@ def _rest(results: Results) -> Iterator[str]:
             f"| process start → first record visible | {start.min:.1f} / {start.median:.1f} / {start.max:.1f} s "
             "(min / median / max) |"
         )
-        yield f"| CPU, live at 1 Hz × 60, over {idle.seconds / 60:g} min | {idle.cpu_percent_of_a_core:.1f} % of a core |"
+        minutes, percent = idle.seconds / 60, idle.cpu_percent_of_a_core
+        yield f"| CPU, live at 1 Hz × 60, over {minutes:g} min | {percent:.1f} % of a core |"
         yield (
             f"| resident memory: first / last / peak | {idle.memory_first_mib:.0f} / {idle.memory_last_mib:.0f} / "
             f"{idle.memory_peak_mib:.0f} MiB |"
