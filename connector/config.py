@@ -102,12 +102,9 @@ class TopicOptions(Table, frozen=True):
 
 
 class LatestOptions(Table, frozen=True):
-    """A compacted topic with the newest record of each symbol."""
+    """A compacted topic with the newest record of each symbol. A symbol that has gone keeps its last one."""
 
     enabled: Annotated[bool, option("Write the newest record of each symbol to <topic.name>.latest.")] = False
-    tombstone_after: Annotated[
-        float, option("A symbol without a record for this long is removed.", unit="seconds", gt=0)
-    ] = 86_400.0
 
 
 class JournalOptions(Table, frozen=True):

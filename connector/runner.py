@@ -31,10 +31,11 @@ from connector.edges.http import HttpServer
 from connector.edges.journal import Journal
 from connector.edges.journal_file import Connect, connect
 from connector.edges.ledger import Ledger
+from connector.edges.outbox import SinkOptions
 from connector.edges.registry import Registry, subject_of
 from connector.edges.rest import RestFill
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
-from connector.edges.sink import Guards, Prepared, Role, Sink, SinkOptions
+from connector.edges.sink import Guards, Prepared, Role, Sink
 from connector.edges.telemetry import Telemetry
 from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
 

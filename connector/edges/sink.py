@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -22,31 +22,26 @@ from random import random
 from connector.core.admit import History
 from connector.core.encode import RecordEncoder
 from connector.core.errors import RetryableError
-from connector.core.events import EventEncoder, EventKind, FeedEvent
+from connector.core.events import EventEncoder
 from connector.core.happenings import (
-    Committed,
     Followed,
-    GapFound,
     PartitionsGrown,
     Rejected,
     RoleChanged,
-    StartedWithoutHistory,
-    SymbolChanged,
     Tell,
     TookOver,
     TransactionFailed,
     Waiting,
 )
 from connector.core.normalize import Normalizer
-from connector.core.pipeline import Batch, DeadLetter, Passage, Pipeline
+from connector.core.pipeline import Batch, Passage, Pipeline
 from connector.core.takeover import TakeoverRule
-from connector.core.values import Frame, Origin, Reason
+from connector.core.values import Frame, Origin
 from connector.edges.follower import Follower
 from connector.edges.journal import Entry, Journal
-from connector.edges.kafka import Properties, partition_of
-from connector.edges.writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer, headers_of
+from connector.edges.outbox import Outbox, SinkOptions, told_of
+from connector.edges.writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer
 
-DEAD_LETTER_MAX_BYTES = 64 * 1024
 PARTITIONS_CHECKED_EVERY_S = 10.0
 HISTORY_TRIMMED_EVERY_S = 10.0
 FIRST_RETRY_AFTER_S = 0.2
@@ -60,30 +55,11 @@ BYTES_A_STEP = 4 * 1024 * 1024
 WAITING_FRAMES = 4096
 """Frames whose passage a replica keeps in mind; the rest wait in the journal."""
 
-_SYMBOL_KINDS = frozenset({EventKind.SYMBOL_APPEARED, EventKind.SYMBOL_VANISHED, EventKind.SYMBOL_RETURNED})
-
 
 class Role(StrEnum):
     STARTING = "starting"
     FOLLOWER = "follower"
     WRITER = "writer"
-
-
-@dataclass(frozen=True, slots=True)
-class SinkOptions:
-    """What of the configuration the sink needs. Times in seconds, sizes as named."""
-
-    kafka: Properties
-    topic: str
-    dead_letter_topic: str
-    events_topic: str
-    latest_topic: str | None
-    transactional_id: str | None
-    """``None``: at least once, for clusters without transactions."""
-    replica: str
-    takeover_after_s: float
-    max_records: int
-    history_window_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +142,6 @@ class Sink:
         self._cursor = 0
         self._left_by_earlier_life = 0
         self._waiting: deque[tuple[int, Passage]] = deque()
-        self._keys: dict[str, tuple[bytes, int]] = {}
         self._waiting_told_at = 0.0
         self._watched_at = 0.0
         self._partitions_at = 0.0
@@ -180,6 +155,7 @@ class Sink:
         self._follower: Follower
         self._pipeline: Pipeline
         self._events: EventEncoder
+        self._outbox: Outbox
 
     # For everybody
 
@@ -254,7 +230,7 @@ class Sink:
         oldest = self._journal.read(0, max_frames=1, max_bytes=1)
         oldest_ms = self._oldest_needed(oldest[0].frame) if oldest else None
         self._follower.open(partitions, oldest_ms)
-        self._keys.clear()
+        self._outbox = Outbox(self._options, self._events, partitions)
         self._pipeline.history_loaded()
         self._go_back()
 
@@ -269,7 +245,8 @@ class Sink:
 
     def delivered(self) -> bool:
         """Whether the topic was seen to hold all that was accepted."""
-        return self._cursor >= self._journal.newest_seq and not any(passage.marks for _, passage in self._waiting)
+        waiting = tuple(self._waiting)  # any thread may ask
+        return self._cursor >= self._journal.newest_seq and not any(passage.marks for _, passage in waiting)
 
     def _step(self) -> None:
         try:
@@ -331,7 +308,7 @@ class Sink:
         for entry in self._journal.read(seq - 1, max_frames=1, max_bytes=1):
             for letter in self._pipeline.overtaken(entry.frame):
                 self._tell(Rejected(letter.reject, repeated=False))
-                self._aside(self._dead_letter(letter))
+                self._aside(self._outbox.letter(letter))
 
     def _follows_unpassed(self) -> bool:
         """Whether nothing but frames without a tick waits, in a replica that does not write: the writer has them
@@ -428,14 +405,15 @@ class Sink:
         started = time.monotonic()
         try:
             if not batch.empty:
-                writer.write(self._outgoing(batch))
+                writer.write(self._outbox.of(batch))
         except WriteError as error:
             self._tell(TransactionFailed(str(error), error.fenced))
             self._drop_writer("fenced" if error.fenced else "a transaction failed")
             return
         self._cursor = passages[-1][0]
         self._waiting.extend(passages)
-        self._written(batch, time.monotonic() - started)
+        for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
+            self._tell(happening)
 
     def _ripe(self, entries: list[Entry]) -> list[Entry]:
         """Without rows from REST at the end that another replica may have ticks for: it needs the time to take over,
@@ -445,69 +423,6 @@ class Sink:
             while entries and entries[-1].frame.origin is Origin.REST and entries[-1].frame.received_at_ns > ripe_ns:
                 entries.pop()
         return entries
-
-    def _written(self, batch: Batch, duration_s: float) -> None:
-        reasons = [letter.reject.reason for letter in batch.letters]
-        for happening in batch.told:
-            self._tell(happening)
-        for event in batch.events:
-            self._tell_event(event)
-        self._tell(
-            Committed(
-                frames=batch.frames,
-                records=len(batch.values),
-                letters=len(batch.letters),
-                events=len(batch.events),
-                duplicates=batch.duplicates,
-                late=reasons.count(Reason.LATE),
-                conflicts=reasons.count(Reason.CONFLICT),
-                duration_s=duration_s,
-                oldest_received_ns=batch.oldest_received_ns,
-                committed_at_ns=time.time_ns(),
-            )
-        )
-
-    def _tell_event(self, event: FeedEvent) -> None:
-        if event.kind is EventKind.GAP:
-            self._tell(
-                GapFound(event.about, event.first_missing or 0, event.last_missing or 0, event.periods, event.reason)
-            )
-        elif event.kind in _SYMBOL_KINDS:
-            self._tell(SymbolChanged(event.kind.value, event.about))
-        elif event.kind is EventKind.STARTED_WITHOUT_HISTORY:
-            self._tell(StartedWithoutHistory())
-
-    def _outgoing(self, batch: Batch) -> Iterator[Outgoing]:
-        topic, latest, keys = self._options.topic, self._options.latest_topic, self._keys
-        for symbol, event_time_ms, value in zip(batch.symbols, batch.event_times_ms, batch.values, strict=True):
-            if symbol not in keys:
-                key = symbol.encode()
-                keys[symbol] = (key, partition_of(key, self._follower.partitions))
-            key, partition = keys[symbol]
-            yield topic, partition, key, value, event_time_ms, None
-            if latest is not None:
-                yield latest, partition, key, value, event_time_ms, None
-        for letter in batch.letters:
-            yield self._dead_letter(letter)
-        for event in batch.events:
-            value = self._events.encode(event, self._options.replica)
-            yield self._options.events_topic, -1, event.about.encode(), value, event.time, None
-
-    def _dead_letter(self, letter: DeadLetter) -> Outgoing:
-        reject, frame = letter
-        cut = len(reject.data) > DEAD_LETTER_MAX_BYTES
-        headers = headers_of(
-            reason=reject.reason.value,
-            field=reject.field,
-            detail=reject.detail,
-            stream=reject.stream,
-            connection=frame.connection,
-            received_time=str(frame.received_at_ns // 1_000_000),
-            **({"cut_from_bytes": str(len(reject.data))} if cut else {}),
-        )
-        key = reject.symbol.encode("utf-8", "replace") if reject.symbol else None
-        data = reject.data[:DEAD_LETTER_MAX_BYTES]
-        return self._options.dead_letter_topic, -1, key, data, frame.received_at_ns // 1_000_000, headers
 
     def _drop_writer(self, reason: str) -> None:
         if self._writer is None:

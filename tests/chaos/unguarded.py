@@ -20,7 +20,8 @@ from connector.config import Config, load_config
 from connector.core.happenings import Tell
 from connector.edges.follower import Follower
 from connector.edges.journal_file import connect
-from connector.edges.sink import Guards, SinkOptions
+from connector.edges.outbox import SinkOptions
+from connector.edges.sink import Guards
 from connector.edges.writer import TransactionalWriter, Writer
 from connector.runner import Connector, live
 

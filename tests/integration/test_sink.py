@@ -16,8 +16,9 @@ from connector.core.happenings import Happening, RoleChanged, TookOver
 from connector.core.normalize import Normalizer
 from connector.core.values import Frame
 from connector.edges.journal import Journal
+from connector.edges.outbox import SinkOptions
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
-from connector.edges.sink import Prepared, Role, Sink, SinkOptions
+from connector.edges.sink import Prepared, Role, Sink
 from connector.edges.topic_reader import TopicReader
 from connector.edges.topics import ensure_topics, wanted_topics
 from connector.edges.writer import Outgoing

@@ -1,0 +1,107 @@
+"""What a batch becomes: the records of one transaction, and what is told once they are in the topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from connector.core.events import EventEncoder, EventKind, FeedEvent
+from connector.core.happenings import Committed, GapFound, Happening, StartedWithoutHistory, SymbolChanged
+from connector.core.pipeline import Batch, DeadLetter
+from connector.core.values import Reason
+from connector.edges.kafka import Properties, partition_of
+from connector.edges.writer import Outgoing, headers_of
+
+DEAD_LETTER_MAX_BYTES = 64 * 1024
+
+_SYMBOL_KINDS = frozenset({EventKind.SYMBOL_APPEARED, EventKind.SYMBOL_VANISHED, EventKind.SYMBOL_RETURNED})
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """What of the configuration the sink needs. Times in seconds, sizes as named."""
+
+    kafka: Properties
+    topic: str
+    dead_letter_topic: str
+    events_topic: str
+    latest_topic: str | None
+    transactional_id: str | None
+    """``None``: at least once, for clusters without transactions."""
+    replica: str
+    takeover_after_s: float
+    max_records: int
+    history_window_ms: int
+
+
+class Outbox:
+    """Batches to records. ``partitions`` is the count pinned at the start: a symbol stays where it is."""
+
+    def __init__(self, options: SinkOptions, events: EventEncoder, partitions: int) -> None:
+        self._options = options
+        self._events = events
+        self._partitions = partitions
+        self._keys: dict[str, tuple[bytes, int]] = {}
+
+    def of(self, batch: Batch) -> Iterator[Outgoing]:
+        """Records (and the latest ones), dead letters, ledger entries."""
+        topic, latest, keys = self._options.topic, self._options.latest_topic, self._keys
+        for symbol, event_time_ms, value in zip(batch.symbols, batch.event_times_ms, batch.values, strict=True):
+            if symbol not in keys:
+                key = symbol.encode()
+                keys[symbol] = (key, partition_of(key, self._partitions))
+            key, partition = keys[symbol]
+            yield topic, partition, key, value, event_time_ms, None
+            if latest is not None:
+                yield latest, partition, key, value, event_time_ms, None
+        for letter in batch.letters:
+            yield self.letter(letter)
+        for event in batch.events:
+            encoded = self._events.encode(event, self._options.replica)
+            yield self._options.events_topic, -1, event.about.encode(), encoded, event.time, None
+
+    def letter(self, letter: DeadLetter) -> Outgoing:
+        """The bytes as received, cut at 64 KiB, with the reason in the headers."""
+        reject, frame = letter
+        cut = len(reject.data) > DEAD_LETTER_MAX_BYTES
+        headers = headers_of(
+            reason=reject.reason.value,
+            field=reject.field,
+            detail=reject.detail,
+            stream=reject.stream,
+            connection=frame.connection,
+            received_time=str(frame.received_at_ns // 1_000_000),
+            **({"cut_from_bytes": str(len(reject.data))} if cut else {}),
+        )
+        key = reject.symbol.encode("utf-8", "replace") if reject.symbol else None
+        data = reject.data[:DEAD_LETTER_MAX_BYTES]
+        return self._options.dead_letter_topic, -1, key, data, frame.received_at_ns // 1_000_000, headers
+
+
+def told_of(batch: Batch, duration_s: float, committed_at_ns: int) -> Iterator[Happening]:
+    """What to tell of a batch that is in the topic."""
+    yield from batch.told
+    for event in batch.events:
+        yield from _told_of_event(event)
+    reasons = [letter.reject.reason for letter in batch.letters]
+    yield Committed(
+        frames=batch.frames,
+        records=len(batch.values),
+        letters=len(batch.letters),
+        events=len(batch.events),
+        duplicates=batch.duplicates,
+        late=reasons.count(Reason.LATE),
+        conflicts=reasons.count(Reason.CONFLICT),
+        duration_s=duration_s,
+        oldest_received_ns=batch.oldest_received_ns,
+        committed_at_ns=committed_at_ns,
+    )
+
+
+def _told_of_event(event: FeedEvent) -> Iterator[Happening]:
+    if event.kind is EventKind.GAP:
+        yield GapFound(event.about, event.first_missing or 0, event.last_missing or 0, event.periods, event.reason)
+    elif event.kind in _SYMBOL_KINDS:
+        yield SymbolChanged(event.kind.value, event.about)
+    elif event.kind is EventKind.STARTED_WITHOUT_HISTORY:
+        yield StartedWithoutHistory()
