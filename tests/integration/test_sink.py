@@ -39,7 +39,9 @@ def frame(second: int, symbols: tuple[str, ...] = SYMBOLS) -> Frame:
 class Replica:
     """A journal and a sink, told to take over after a second and a half."""
 
-    def __init__(self, folder: Path, name: str, stack: LocalStack, topic: str, *, exactly_once: bool) -> None:
+    def __init__(
+        self, folder: Path, name: str, stack: LocalStack, topic: str, *, exactly_once: bool, latest: str | None = None
+    ) -> None:
         self.told: list[Happening] = []
         self.aside: list[Outgoing] = []
         self.journal = Journal(
@@ -53,7 +55,7 @@ class Replica:
                 topic,
                 events=f"{topic}.events",
                 dead_letters=f"{topic}.dlq",
-                latest=None,
+                latest=latest,
                 partitions=3,
                 replication_factor=1,
                 retention_ms=-1,
@@ -68,7 +70,7 @@ class Replica:
                 topic=topic,
                 dead_letter_topic=f"{topic}.dlq",
                 events_topic=f"{topic}.events",
-                latest_topic=None,
+                latest_topic=latest,
                 transactional_id=topic if exactly_once else None,
                 replica=name,
                 takeover_after_s=1.5,
@@ -242,3 +244,28 @@ def test_what_is_in_the_topic_is_not_written_again_after_a_start_from_an_old_jou
         second.journal.put(frame(number))
     wait_for(second.delivered)
     assert keys_and_times(stack, topic_name) == expected(12)
+
+
+def test_the_latest_topic_is_compacted_and_gets_each_record_in_the_same_partition(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    latest = f"{topic_name}.latest"
+    only = Replica(tmp_path, "only", stack, topic_name, exactly_once=True, latest=latest)
+    running.callback(only.end)
+    for number in range(5):
+        only.journal.put(frame(number))
+    wait_for(only.delivered)
+    assert keys_and_times(stack, latest) == keys_and_times(stack, topic_name) == expected(5)
+    assert partitions_of(stack, latest) == partitions_of(stack, topic_name)
+
+
+def partitions_of(stack: LocalStack, topic: str) -> dict[str, int]:
+    reader = TopicReader({"bootstrap.servers": stack.bootstrap_servers}, topic, lambda value: {"value": value})
+    try:
+        reader.start(0)
+        found: dict[str, int] = {}
+        while not reader.at_end:
+            found.update((row.key, row.partition) for row in reader.rows(0.1))
+        return found
+    finally:
+        reader.close()
