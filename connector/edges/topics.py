@@ -107,6 +107,9 @@ def ensure_topics(
         raise ConfigurationError(*problems)
     if missing:
         counts.update(admin.create(missing, counts))
+        # Somebody else may have made them at the same time, otherwise.
+        if problems := [*_wrong_counts(missing, counts), *_wrong_configs(admin, missing)]:
+            raise ConfigurationError(*problems)
         admin.partition_counts([spec.name for spec in missing], _needed(missing))
     return {spec.name: counts[spec.name] for spec in wanted}
 
