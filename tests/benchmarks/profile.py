@@ -51,12 +51,9 @@ def main(subject: str, count: int, output: Path) -> None:
             frames=str(frames),
             records=count * SYMBOLS,
         )
-        sampler = ["py-spy", "record", "--threads", f"--rate={SAMPLES_A_SECOND}", f"--output={output}", "--"]
-        subprocess.run(
-            [str(Path(sys.executable).with_name(sampler[0])), *sampler[1:]]
-            + [sys.executable, "-m", "tests.benchmarks.subjects", encoded(job)],
-            check=True,
-        )
+        py_spy = str(Path(sys.executable).with_name("py-spy"))
+        sampler = [py_spy, "record", "--threads", f"--rate={SAMPLES_A_SECOND}", f"--output={output}", "--"]
+        subprocess.run([*sampler, sys.executable, "-m", "tests.benchmarks.subjects", encoded(job)], check=True)
     click.echo(output)
 
 
