@@ -2,7 +2,7 @@
 
 A new option is one line here. ``config show`` prints what is in force, and
 ``docs/options.md`` is generated from this table. What must hold beyond type
-and bounds is in :mod:`connector.rules`.
+and bounds is in :mod:`connector.option_rules`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 
 from connector.core.errors import ConfigurationError
 from connector.core.secrets import MASK, masked
-from connector.options import Option, Properties, Table, option, options_of
-from connector.rules import problems_of
-from connector.sources import Setting, build_properties, quoted, read
+from connector.option_rules import problems_of
+from connector.option_sources import Setting, build_properties, quoted, read
+from connector.option_table import Option, Properties, Table, option, options_of
 
 
 class FeedOptions(Table, frozen=True):

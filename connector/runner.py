@@ -17,8 +17,8 @@ from pathlib import Path
 
 from connector.config import Config
 from connector.core.encode import RecordEncoder
-from connector.core.events import EventEncoder
 from connector.core.happenings import Happening, Started, Stopped, Tell
+from connector.core.ledger_events import EventEncoder
 from connector.core.normalize import Normalizer
 from connector.core.schema import StreamSchema
 from connector.core.secrets import is_secret
@@ -30,8 +30,8 @@ from connector.edges.feed_options import FeedOptions
 from connector.edges.http import HttpServer
 from connector.edges.journal import Journal
 from connector.edges.journal_file import Connect, connect
+from connector.edges.kafka_records import SinkOptions
 from connector.edges.ledger import Ledger
-from connector.edges.outbox import SinkOptions
 from connector.edges.registry import Registry, subject_of
 from connector.edges.rest import RestFill
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from connector.config import Config, Loaded
 from connector.core.outcomes import Outcome, good, warning
-from connector.sources import ENVIRONMENT_PREFIX
+from connector.option_sources import ENVIRONMENT_PREFIX
 
 _SECRET = re.compile(r"passw|secret|user\.?info|(^|[._-])key\.pem$|\.token$|sasl\.jaas")
 _FALSE = frozenset({"false", "0", "no", "off"})

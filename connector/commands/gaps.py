@@ -111,8 +111,8 @@ def command(sources: Sources, since_ms: int, until_ms: int | None, as_json: bool
 
 
 def _report(config: Config, since_ms: int, until_ms: int) -> Report:
-    from connector.core.events import EventKind
     from connector.core.ledger_audit import LedgerGap, Observed, disagreements
+    from connector.core.ledger_events import EventKind
     from connector.edges.schema_files import load_schema
     from connector.edges.topic_times import read_times
 

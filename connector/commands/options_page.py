@@ -7,8 +7,8 @@ import json
 from itertools import groupby
 
 from connector.config import OPTIONS, Config
-from connector.options import Option, Table, type_words
-from connector.rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG
+from connector.option_rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG
+from connector.option_table import Option, Table, type_words
 
 _INTRODUCTION = """\
 # Options

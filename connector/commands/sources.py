@@ -12,7 +12,7 @@ from typing import Any, Concatenate, TypeVar
 import click
 
 from connector.config import KAFKA_AND_REGISTRY, Loaded, load_config
-from connector.sources import CONFIG_VARIABLE
+from connector.option_sources import CONFIG_VARIABLE
 
 _Result = TypeVar("_Result")
 

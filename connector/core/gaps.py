@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from connector.core import witness
 from connector.core.admit import History
-from connector.core.events import EVERY_SYMBOL, EventKind, FeedEvent
+from connector.core.ledger_events import EVERY_SYMBOL, EventKind, FeedEvent
 from connector.core.values import Reject
 from connector.core.witness import Span
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from connector.core.events import EVERY_SYMBOL
 from connector.core.gaps import VANISHED_AFTER_MS
 from connector.core.intervals import Interval, common, covered_twice, holes, merged, size, without
+from connector.core.ledger_events import EVERY_SYMBOL
 
 
 @dataclass(frozen=True, slots=True)

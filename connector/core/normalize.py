@@ -10,7 +10,7 @@ C, and the cost of a Python call is one per column instead of one per value.
 
 The *careful* one takes over as soon as the fast one objects to anything. It
 reads one element at a time (:mod:`connector.core.decode`), says for each which
-field is at fault and why (:mod:`connector.core.careful`), and lets its
+field is at fault and why (:mod:`connector.core.element_reader`), and lets its
 neighbours be ticks.
 """
 
@@ -24,13 +24,13 @@ from typing import Any
 
 import msgspec
 
-from connector.core.careful import ElementReader, FieldReader, Window, field_reader
 from connector.core.decimals import Unfit
 from connector.core.decode import Control, Data, Element, Payload, Unreadable, classify, read_value
+from connector.core.element_reader import ElementReader, FieldReader, Window, field_reader
 from connector.core.encode import Writer, column_writers, content_writers
 from connector.core.schema import Kind, StreamSchema
 from connector.core.structs import ElementDecoder, Path, path_of
-from connector.core.unknown import UnknownFields
+from connector.core.unknown_fields import UnknownFields
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick
 
 _OBJECTIONS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Unfit)

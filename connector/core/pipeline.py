@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, content_hash
 from connector.core.encode import RecordEncoder
-from connector.core.events import EventKind, FeedEvent
 from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
+from connector.core.ledger_events import EventKind, FeedEvent
 from connector.core.normalize import Normalizer
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick
 

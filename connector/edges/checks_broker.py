@@ -27,7 +27,7 @@ from connector.core.happenings import Happening, KafkaComplained
 from connector.core.outcomes import Outcome, good, note, problem
 from connector.core.secrets import without_userinfo
 from connector.core.topic_judge import Commands, Seen, Wanted, judge_replication, judge_retention, judge_topic
-from connector.edges.kafka import (
+from connector.edges.kafka_clients import (
     LIBRDKAFKA_LOG,
     Properties,
     admin_properties,
@@ -35,8 +35,8 @@ from connector.edges.kafka import (
     producer_properties,
     translated,
 )
+from connector.edges.kafka_writer import TransactionalWriter
 from connector.edges.topics import DEFAULT_PARTITIONS, TopicSpec
-from connector.edges.writer import TransactionalWriter
 
 _Value = TypeVar("_Value")
 

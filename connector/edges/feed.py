@@ -29,7 +29,7 @@ from connector.core.watch import Life, Limits, Watch
 from connector.edges.clock import Clock
 from connector.edges.feed_options import FeedOptions
 from connector.edges.feed_state import FeedState, SocketState, feed_state
-from connector.edges.lane import SERVER_SHUTDOWN, STOPPING, Common, Connect, Lane, Place, Session
+from connector.edges.kept_connection import SERVER_SHUTDOWN, STOPPING, Common, Connect, Lane, Place, Session
 from connector.edges.websocket import SocketOptions, open_socket
 
 __all__ = ["Feed", "FeedOptions", "FeedState", "Inspector", "SocketState", "places"]

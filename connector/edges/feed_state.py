@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from connector.core.watch import Life
-from connector.edges.lane import Lane
+from connector.edges.kept_connection import Lane
 
 _ORDER = (Life.ADVANCING, Life.FROZEN, Life.SILENT, Life.DOWN)
 """From best to worst."""

@@ -13,7 +13,6 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from connector.core.events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
 from connector.core.happenings import (
     FeedChanged,
     Happening,
@@ -23,9 +22,10 @@ from connector.core.happenings import (
     Tell,
     TookOver,
 )
+from connector.core.ledger_events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
 from connector.core.witness import ADVANCING
-from connector.edges.kafka import Complaints, Properties, new_producer, producer_properties
-from connector.edges.writer import Outgoing, produce_all
+from connector.edges.kafka_clients import Complaints, Properties, new_producer, producer_properties
+from connector.edges.kafka_writer import Outgoing, produce_all
 
 EXPIRES_AFTER_MS = 300_000
 MOST_WAITING = 10_000

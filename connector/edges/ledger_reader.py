@@ -13,7 +13,7 @@ from typing import Any
 import fastavro
 
 from connector.core.errors import ConfigurationError, RetryableError
-from connector.edges.kafka import Properties
+from connector.edges.kafka_clients import Properties
 from connector.edges.registry import Registry
 from connector.edges.schema_files import find_schema_file, read_schema_file
 from connector.edges.topic_reader import Decode, TopicReader

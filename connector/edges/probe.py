@@ -12,7 +12,7 @@ from connector.core.schema import RestSpec, StreamSchema
 from connector.edges.clock import Clock
 from connector.edges.feed import Inspector, places
 from connector.edges.feed_options import FeedOptions
-from connector.edges.lane import Connect
+from connector.edges.kept_connection import Connect
 from connector.edges.rest import Answer, Failure, RestClient
 from connector.edges.websocket import (
     ConnectFailedError,

@@ -22,7 +22,6 @@ from random import random
 from connector.core.admit import History
 from connector.core.encode import RecordEncoder
 from connector.core.errors import RetryableError
-from connector.core.events import EventEncoder
 from connector.core.happenings import (
     Followed,
     PartitionsGrown,
@@ -33,14 +32,15 @@ from connector.core.happenings import (
     TransactionFailed,
     Waiting,
 )
+from connector.core.ledger_events import EventEncoder
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
 from connector.core.takeover import TakeoverRule
 from connector.core.values import Frame, Origin
-from connector.edges.follower import Follower
 from connector.edges.journal import Entry, Journal
-from connector.edges.outbox import Outbox, SinkOptions, told_of
-from connector.edges.writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer
+from connector.edges.kafka_follower import Follower
+from connector.edges.kafka_records import Outbox, SinkOptions, told_of
+from connector.edges.kafka_writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer
 
 PARTITIONS_CHECKED_EVERY_S = 10.0
 HISTORY_TRIMMED_EVERY_S = 10.0

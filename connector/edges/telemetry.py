@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from connector.core.happenings import Committed, FrameReceived, Happening, Rejected
-from connector.core.repeats import Repeats
+from connector.core.log_repeats import Repeats
 from connector.core.status import Status, why_not_ready
 from connector.edges.log import LogFormat, LogLevel, cleaner, open_log
 from connector.edges.metrics import Metrics

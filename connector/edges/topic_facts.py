@@ -17,7 +17,7 @@ from connector.core.errors import ConfigurationError, RetryableError
 from connector.core.happenings import Happening
 from connector.core.joincheck import PartitionFacts, SampledRecord, TopicFacts, ValueForm, framed_schema_id
 from connector.core.table import bad_types, read_record, time_field_of
-from connector.edges.kafka import LIBRDKAFKA_LOG, Properties, consumer_properties, translated
+from connector.edges.kafka_clients import LIBRDKAFKA_LOG, Properties, consumer_properties, translated
 from connector.edges.registry import Registered, Registry, subject_of
 from connector.edges.topics import Admin
 

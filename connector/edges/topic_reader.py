@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from connector.core.errors import ConfigurationError
-from connector.edges.kafka import Complaints, Properties, consumer_properties, new_consumer, translated
+from connector.edges.kafka_clients import Complaints, Properties, consumer_properties, new_consumer, translated
 
 ASK_TIMEOUT_S = 10.0
 POLL_RECORDS = 1000

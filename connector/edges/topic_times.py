@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connector.core.errors import ConfigurationError, RetryableError
-from connector.edges.kafka import LIBRDKAFKA_LOG, Complaints, Properties, consumer_properties, translated
+from connector.edges.kafka_clients import LIBRDKAFKA_LOG, Complaints, Properties, consumer_properties, translated
 
 ASK_TIMEOUT_S = 10.0
 STALLED_S = 30.0

@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 
 from connector.core.errors import ConfigurationError, RetryableError
 from connector.core.happenings import Tell
-from connector.edges.kafka import LIBRDKAFKA_LOG, Complaints, Properties, admin_properties, translated
+from connector.edges.kafka_clients import LIBRDKAFKA_LOG, Complaints, Properties, admin_properties, translated
 
 DEFAULT_PARTITIONS = 6
 """Few enough for the few dozen symbols of the asset index to reach every partition, and divisible."""

@@ -1,6 +1,6 @@
 """One WebSocket connection: open, receive, close; with the cause of every failure kept.
 
-It knows nothing of streams, siblings or trying again; :mod:`connector.edges.lane` does.
+It knows nothing of streams, siblings or trying again; :mod:`connector.edges.kept_connection` does.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ import msgspec
 
 from connector.config import Config, load_config
 from connector.core.happenings import Tell
-from connector.edges.follower import Follower
 from connector.edges.journal_file import connect
-from connector.edges.outbox import SinkOptions
+from connector.edges.kafka_follower import Follower
+from connector.edges.kafka_records import SinkOptions
+from connector.edges.kafka_writer import TransactionalWriter, Writer
 from connector.edges.sink import Guards
-from connector.edges.writer import TransactionalWriter, Writer
 from connector.runner import Connector, live
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.core.admit import History
-from connector.core.events import EventKind, FeedEvent
 from connector.core.gaps import GapFinder
 from connector.core.ledger_audit import Difference, Disagreement, LedgerGap, Observed, disagreements
+from connector.core.ledger_events import EventKind, FeedEvent
 
 CADENCE_MS = 1000
 BEGIN = 1_700_000_000

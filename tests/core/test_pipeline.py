@@ -10,7 +10,7 @@ import pytest
 
 from connector.core.admit import History
 from connector.core.encode import RecordEncoder
-from connector.core.events import EVERY_SYMBOL, EventKind, FeedEvent
+from connector.core.ledger_events import EVERY_SYMBOL, EventKind, FeedEvent
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
 from connector.core.values import Frame, Origin, Reason

@@ -11,7 +11,7 @@ import fastavro
 import pytest
 
 from connector.core.encode import RecordEncoder
-from connector.core.events import EventEncoder, EventKind, FeedEvent
+from connector.core.ledger_events import EventEncoder, EventKind, FeedEvent
 from connector.core.normalize import Normalizer
 from connector.core.schema import parse_schema
 from connector.core.values import Frame, Origin

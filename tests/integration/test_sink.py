@@ -16,12 +16,12 @@ from connector.core.happenings import Happening, RoleChanged, TookOver
 from connector.core.normalize import Normalizer
 from connector.core.values import Frame
 from connector.edges.journal import Journal
-from connector.edges.outbox import SinkOptions
+from connector.edges.kafka_records import SinkOptions
+from connector.edges.kafka_writer import Outgoing
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
 from connector.edges.sink import Prepared, Role, Sink
 from connector.edges.topic_reader import TopicReader
 from connector.edges.topics import ensure_topics, wanted_topics
-from connector.edges.writer import Outgoing
 from connector.local.stack import LocalStack
 
 SCHEMA = load_schema("asset_index")

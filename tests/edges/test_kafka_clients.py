@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connector.core.errors import ConfigurationError, RetryableError
 from connector.core.happenings import Happening, KafkaComplained
-from connector.edges.kafka import (
+from connector.edges.kafka_clients import (
     Complaints,
     admin_properties,
     consumer_properties,

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connector.core.errors import ConnectorError
 from connector.core.happenings import Tell
-from connector.edges.kafka import Complaints, Properties, new_producer, producer_properties, translated
+from connector.edges.kafka_clients import Complaints, Properties, new_producer, producer_properties, translated
 
 COMMIT_TIMEOUT_S = 40.0
 TRANSACTION_TIMEOUT_MS = 60_000

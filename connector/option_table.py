@@ -8,7 +8,7 @@ A field of type :class:`Properties` is *passed through*: it takes any key, and
 everything after its own path is the key (``kafka."bootstrap.servers"`` and
 ``kafka.bootstrap.servers`` are the same).
 
-Reading a table from its sources is :mod:`connector.sources`; the table of
+Reading a table from its sources is :mod:`connector.option_sources`; the table of
 this program is :mod:`connector.config`.
 """
 

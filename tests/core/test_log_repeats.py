@@ -1,4 +1,4 @@
-from connector.core.repeats import Repeats, Summary
+from connector.core.log_repeats import Repeats, Summary
 
 
 def test_the_first_is_told_and_the_others_are_summed_up() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from connector.config import load_config
 from connector.core.errors import ConfigurationError
-from connector.rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG
+from connector.option_rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG
 
 
 def problem(*overrides: str) -> str:

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 from connector.core.admit import CONTENT_UNKNOWN, History, content_hash
 from connector.core.errors import RetryableError
 from connector.core.happenings import Tell
-from connector.edges.kafka import (
+from connector.edges.kafka_clients import (
     LIBRDKAFKA_LOG,
     Complaints,
     Properties,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from connector.core.events import EventEncoder, EventKind, FeedEvent
 from connector.core.happenings import Committed, GapFound, Happening, StartedWithoutHistory, SymbolChanged
+from connector.core.ledger_events import EventEncoder, EventKind, FeedEvent
 from connector.core.pipeline import Batch, DeadLetter
 from connector.core.values import Reason
-from connector.edges.kafka import Properties, partition_of
-from connector.edges.writer import Outgoing, headers_of
+from connector.edges.kafka_clients import Properties, partition_of
+from connector.edges.kafka_writer import Outgoing, headers_of
 
 DEAD_LETTER_MAX_BYTES = 64 * 1024
 
