@@ -28,12 +28,16 @@ KEY_LIMIT = 64
 ColumnWriter = Callable[[Sequence[Any]], list[bytes]]
 
 _TABLE_LIMIT = 1024
+_KEYS_LIMIT = 16_384
+"""More than the venue will ever list: a table that is cleared again and again costs five times what it saves."""
 _TEXT_LIMIT = 64
 _MAGIC = b"\x00"
 
 
 class TextTable(dict[str, bytes]):
     """Text to its Avro bytes; bounded in entries and in the length of each, for texts that come again (symbols)."""
+
+    limit = _TABLE_LIMIT
 
     def __missing__(self, text: str) -> bytes:
         try:
@@ -42,7 +46,7 @@ class TextTable(dict[str, bytes]):
             raise Unfit(Reason.TYPE, f"is not Unicode text: {shown(text)}") from error
         encoded = long_bytes(len(encoded)) + encoded
         if len(text) <= _TEXT_LIMIT:
-            if len(self) >= _TABLE_LIMIT:
+            if len(self) >= self.limit:
                 self.clear()
             self[text] = encoded
         return encoded
@@ -50,6 +54,8 @@ class TextTable(dict[str, bytes]):
 
 class KeyTable(TextTable):
     """The same for the record's key: what is no sane symbol is refused, once for each that is seen."""
+
+    limit = _KEYS_LIMIT
 
     def __missing__(self, text: str) -> bytes:
         if len(text) > KEY_LIMIT:

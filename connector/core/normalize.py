@@ -17,8 +17,6 @@ neighbours be ticks.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
-from itertools import count
 from operator import call
 from typing import Any
 
@@ -31,14 +29,12 @@ from connector.core.encode import Writer, column_writers, content_writers
 from connector.core.schema import Kind, StreamSchema
 from connector.core.structs import ElementDecoder, Path, path_of
 from connector.core.unknown_fields import UnknownFields
-from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick
+from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick, Ticks
 
 _OBJECTIONS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Unfit)
 """Why the fast way gives a frame up."""
 _FOREIGN = (Reason.NOT_AN_ELEMENT, Reason.EVENT_TYPE)
 """What is no element of this stream says nothing of the stream's fields."""
-_new_tick = partial(tuple.__new__, Tick)
-"""From a tuple, in C throughout; ``Tick(…)`` runs a Python function for each."""
 _SLICE = 256
 """Elements turned round at a time: of a frame of thousands, more would not stay in the processor's cache."""
 
@@ -124,22 +120,25 @@ class Shape:
     def fast(self, frame: Frame, window: Window) -> Normalized | None:
         """None where not every element is as it should be."""
         data = frame.data
-        ticks: list[Tick] = []
+        symbols: list[str] = []
+        times: list[int] = []
+        contents: list[bytes] = []
         try:
             if not data.isascii():
                 data.decode()  # msgspec does not look into text that nobody reads
             stream, elements, only_known = self._decoder.elements(data)
             for start in range(0, len(elements), _SLICE):
                 columns = self._decoder.columns(elements[start : start + _SLICE])
-                symbols, times = columns[self._key_at], columns[self._time_at]
-                window.check(min(times))
-                window.check(max(times))
-                contents = map(b"".join, zip(*map(call, self._column_writers, columns), strict=True))
-                ticks.extend(map(_new_tick, zip(symbols, times, contents, count(start), strict=False)))
+                window.check(min(columns[self._time_at]))
+                window.check(max(columns[self._time_at]))
+                symbols += columns[self._key_at]
+                times += columns[self._time_at]
+                contents += map(b"".join, zip(*map(call, self._column_writers, columns), strict=True))
         except _OBJECTIONS:
             return None
-        unknown = frozenset() if only_known else self._unknown.of_good_frame(data, len(ticks))
-        return Normalized(tuple(ticks), (), stream or frame.stream, unknown)
+        unknown = frozenset() if only_known else self._unknown.of_good_frame(data, len(symbols))
+        ticks = Ticks(symbols, times, contents, range(len(symbols)))
+        return Normalized(ticks, (), stream or frame.stream, unknown)
 
     def careful(self, frame: Frame, window: Window) -> Normalized:
         message = classify(frame.data)

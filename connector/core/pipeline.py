@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import NamedTuple
 
 from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, content_hash
@@ -14,11 +14,8 @@ from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
 from connector.core.ledger_events import EventKind, FeedEvent
 from connector.core.normalize import Normalizer
-from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick
+from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick, Ticks
 
-_symbol: Callable[[Tick], str] = itemgetter(0)
-_event_time_ms: Callable[[Tick], int] = itemgetter(1)
-_content: Callable[[Tick], bytes] = itemgetter(2)
 _newest: Callable[[SymbolHistory], int] = attrgetter("newest")
 
 REPEAT_WITHIN_NS = 60 * 10**9
@@ -88,10 +85,11 @@ class Passage(NamedTuple):
         return True
 
 
-def common_event_time(ticks: tuple[Tick, ...]) -> int:
+def common_event_time(event_times_ms: list[int]) -> int:
     """The event time that most ticks of a frame carry: the exchange sends one, a single other is a fault of its."""
-    times = set(map(_event_time_ms, ticks))
-    return times.pop() if len(times) == 1 else Counter(map(_event_time_ms, ticks)).most_common(1)[0][0]
+    if event_times_ms.count(event_times_ms[0]) == len(event_times_ms):
+        return event_times_ms[0]
+    return Counter(event_times_ms).most_common(1)[0][0]
 
 
 class Pipeline:
@@ -152,22 +150,23 @@ class Pipeline:
 
     def _admit(self, normalized: Normalized, frame: Frame, batch: Batch) -> None:
         """All ticks of a frame, and what its period begins or ends."""
-        frame_time_ms = common_event_time(normalized.ticks)
+        ticks = Ticks.of(normalized.ticks)
+        frame_time_ms = common_event_time(ticks.event_times_ms)
         first_period = len(self._history.periods) <= 1
         if begun := self._begins_period(frame_time_ms):
             batch.events.extend(self._gaps.before_period(frame_time_ms))
             self._history.add_period(frame_time_ms)
-        if not self._admit_whole(normalized.ticks, frame, batch):
+        if not self._admit_whole(ticks, frame, batch):
             self._admit_each(normalized, frame, batch, frame_time_ms, first_period=first_period)
         if begun:
             batch.events.extend(self._gaps.after_period(frame_time_ms))
 
-    def _admit_whole(self, ticks: tuple[Tick, ...], frame: Frame, batch: Batch) -> bool:
+    def _admit_whole(self, ticks: Ticks, frame: Frame, batch: Batch) -> bool:
         """Admit a frame as nearly all are: of one event time, with each symbol's next tick. Elsewhere nothing is done.
 
         Such ticks have nothing to be told or refused, so they need not be looked at one by one.
         """
-        symbols, times = list(map(_symbol, ticks)), list(map(_event_time_ms, ticks))
+        symbols, times = ticks.symbols, ticks.event_times_ms
         event_time_ms, cadence = times[0], self._history.cadence_ms
         histories = self._history.symbols
         if frame.origin is Origin.REST or not histories.keys() >= (distinct := set(symbols)):
@@ -181,12 +180,11 @@ class Pipeline:
             and max(newest) < event_time_ms
         ):
             return False
-        contents = list(map(_content, ticks))
-        for of_symbol, hashed in zip(known, map(content_hash, contents), strict=True):
+        for of_symbol, hashed in zip(known, map(content_hash, ticks.contents), strict=True):
             of_symbol.append(event_time_ms, hashed)
         batch.symbols += symbols
         batch.event_times_ms += times
-        batch.values += self._encoder.encode_all(contents, frame.received_at_ns // 1_000_000, frame.origin)
+        batch.values += self._encoder.encode_all(ticks.contents, frame.received_at_ns // 1_000_000, frame.origin)
         return True
 
     def _admit_each(
@@ -252,19 +250,19 @@ class Pipeline:
         self._refused = kept if len(kept) < 4096 else {}
 
     def _passage(self, normalized: Normalized, frame: Frame) -> Passage:
-        ticks = normalized.ticks
+        ticks = Ticks.of(normalized.ticks)
         if not ticks:
             return Passage(-1, ())
         cadence = self._history.cadence_ms
         # A row from REST gives way to a tick of the same period, whose event time may be a little less.
         round_ms = cadence if frame.origin is Origin.REST else 1
         by_time: dict[int, set[str]] = {}
-        times = set(map(_event_time_ms, ticks))
-        if len(times) == 1:
-            by_time[times.pop() // round_ms * round_ms] = set(map(_symbol, ticks))
+        first_ms, times = ticks.event_times_ms[0], ticks.event_times_ms
+        if times.count(first_ms) == len(times):
+            by_time[first_ms // round_ms * round_ms] = set(ticks.symbols)
         else:
-            for tick in ticks:
-                by_time.setdefault(tick.event_time_ms // round_ms * round_ms, set()).add(tick.symbol)
+            for symbol, event_time_ms in zip(ticks.symbols, times, strict=True):
+                by_time.setdefault(event_time_ms // round_ms * round_ms, set()).add(symbol)
         marks = tuple((mark, self._shared(symbols)) for mark, symbols in by_time.items())
         return Passage(max(by_time), marks, exact=round_ms == 1)
 

@@ -6,9 +6,10 @@ exchange's own, always in milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 
 class Origin(StrEnum):
@@ -40,6 +41,53 @@ class Tick(NamedTuple):
     """The Avro encoding of all fields that come from the wire, in schema order."""
     position: int
     """Place among the frame's elements; finds the element's bytes again (``Normalizer.element``)."""
+
+
+class Ticks(Sequence[Tick]):
+    """The ticks of a frame, in order, and equal to any sequence of the same.
+
+    Kept as columns, and made into tuples for whoever asks for a single one:
+    nobody does in the normal run, where thousands of them would be made a
+    second, and gone through by the garbage collector.
+    """
+
+    __slots__ = ("contents", "event_times_ms", "positions", "symbols")
+
+    def __init__(
+        self, symbols: list[str], event_times_ms: list[int], contents: list[bytes], positions: Sequence[int]
+    ) -> None:
+        self.symbols = symbols
+        self.event_times_ms = event_times_ms
+        self.contents = contents
+        self.positions = positions
+
+    @classmethod
+    def of(cls, ticks: Sequence[Tick]) -> Ticks:
+        """The same as columns."""
+        if isinstance(ticks, Ticks):
+            return ticks
+        return cls(*map(list, zip(*ticks, strict=True))) if ticks else cls([], [], [], ())
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __iter__(self) -> Iterator[Tick]:
+        return map(Tick, self.symbols, self.event_times_ms, self.contents, self.positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Tick: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Tick]: ...
+    def __getitem__(self, index: int | slice) -> Tick | Sequence[Tick]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # its lists may change
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
 
 
 class Reason(StrEnum):
@@ -80,7 +128,7 @@ class Reject:
 class Normalized:
     """What one frame came to: its ticks in order, and its rejects."""
 
-    ticks: tuple[Tick, ...]
+    ticks: Sequence[Tick]
     rejects: tuple[Reject, ...]
     stream: str
     unknown_fields: frozenset[str] = frozenset()
