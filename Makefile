@@ -10,7 +10,7 @@ export PYTHONUTF8 := 1
 
 .PHONY: help
 help: ## What there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -60,6 +60,14 @@ soak: $(READY) ## MINUTES of 5 Hz × 60 symbols, judged against what the exchang
 .PHONY: chaos
 chaos: $(READY) ## The long chaos run; writes docs/chaos-report.md
 	$(BIN)/python -m tests.chaos.run
+
+.PHONY: bench
+bench: $(READY) ## How fast, beside what it is compared with; writes docs/performance.md
+	$(BIN)/python -m tests.benchmarks
+
+.PHONY: profile
+profile: $(READY) ## A flame graph of a replay
+	$(BIN)/python -m tests.benchmarks.profile
 
 .PHONY: docs
 docs: $(READY) ## The generated reference pages
