@@ -41,6 +41,8 @@ class Scale:
     feed_refused_s: float = 60
     registry_gone_s: float = 60
     clock_off_s: float = 10
+    restart_late_s: float = 5
+    """How late a tick of a rolling restart may be. The short form runs beside other cases on the same processors."""
     settle_s: float = 5
     """Between one fault and the next."""
 
@@ -60,6 +62,7 @@ SHORT = Scale(
     feed_refused_s=6,
     registry_gone_s=4,
     clock_off_s=3,
+    restart_late_s=10,
     settle_s=1,
 )
 
@@ -185,7 +188,7 @@ def rolling_restart(stack: LocalStack, folder: Path, scale: Scale) -> Outcome:
                 scene.run_on(scale.settle_s)
                 _restart(replica)
         outcome = scene.finish()
-    outcome.assert_nothing_lost(late_max_s=5)
+    outcome.assert_nothing_lost(late_max_s=scale.restart_late_s)
     return outcome
 
 

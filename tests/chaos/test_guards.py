@@ -31,7 +31,8 @@ def killed_with_a_backlog(scene: Scene, entry: Entry) -> None:
         replica.kill()
     replica.wait_until_ready(30)
     outcome = scene.finish()
-    outcome.assert_missing_only_at_deaths()
+    # Half of the three seconds: a process that got no processor has not read what came just before its death.
+    outcome.assert_missing_only_at_deaths(before_s=1.5)
     outcome.assert_intact()
 
 
