@@ -91,6 +91,7 @@ def _check(url: str, *, option: str, schemes: tuple[str, ...], example: str, use
     try:
         parts = urlsplit(url)
         port_is_valid = parts.port != 0
+        (parts.hostname or "").encode("idna").decode("idna")  # raises where no such name can be
     except ValueError as error:
         raise ConfigurationError(f"{option} {url!r} is no address: {error}; {advice}") from error
     if parts.scheme not in schemes or not parts.hostname or not port_is_valid:

@@ -65,7 +65,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Not JSON, or deeper than it can be read."""
+    """Not JSON, or deeper or longer than it is read."""
 
     problem: str
 
@@ -78,6 +78,10 @@ class Number(str):
 
     __slots__ = ()
 
+
+MOST_ELEMENTS = 20_000
+"""Read with care in one message. As many real elements fill 4 MiB; of millions of tiny ones, which are none, each
+would take hundreds of bytes and be refused by itself."""
 
 _JSON = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -96,6 +100,12 @@ def classify(data: bytes) -> Payload | Control | Unreadable:
         return Unreadable(f"is not JSON: {error.msg} at character {error.pos}")
     except RecursionError:
         return Unreadable("is nested too deep")
+    except _TooManyError:
+        return Unreadable(f"has more than {MOST_ELEMENTS:,} elements, and not all of them are good")
+
+
+class _TooManyError(Exception):
+    """More elements than are read."""
 
 
 def read_value(data: bytes) -> Any:
@@ -127,14 +137,13 @@ def _read(text: str) -> Payload | Control:
 def _enveloped(text: str, stream: str, value: Any, start: int, end: int) -> Payload | Control:
     if isinstance(value, list):
         return Payload(stream, _elements(text, start)[0])
-    if isinstance(value, dict) and value.get("e") == _SHUTDOWN:
+    if isinstance(value, dict) and _is_shutdown(value):
         return ServerShutdown()
     return Payload(stream, (Element(value, text[start:end].encode()),))
 
 
 def _control(members: dict[str, Any]) -> Control | None:
-    event = members.get("event")
-    if _SHUTDOWN in (members.get("e"), event) or (isinstance(event, dict) and event.get("e") == _SHUTDOWN):
+    if _is_shutdown(members):
         return ServerShutdown()
     error = members.get("error", members)
     if isinstance(error, dict) and isinstance(error.get("code"), Number) and isinstance(error.get("msg"), str):
@@ -144,18 +153,25 @@ def _control(members: dict[str, Any]) -> Control | None:
     return None
 
 
+def _is_shutdown(members: dict[str, Any]) -> bool:
+    event = members.get("event")
+    return _SHUTDOWN in (members.get("e"), event) or (isinstance(event, dict) and event.get("e") == _SHUTDOWN)
+
+
 def _integer(value: Any) -> int | None:
     return int(value) if isinstance(value, Number) and re.fullmatch(r"-?[0-9]{1,18}", value) else None
 
 
 def _elements(text: str, start: int) -> tuple[tuple[Element, ...], int]:
     """The elements of the array that begins at ``start``, and where it ends."""
-    found = []
+    found: list[Element] = []
     at = _skip(text, start + 1)
     if text.startswith("]", at):
         return (), at + 1
     while True:
         value, end = _JSON.raw_decode(text, at)
+        if len(found) == MOST_ELEMENTS:
+            raise _TooManyError
         found.append(Element(value, text[at:end].encode()))
         at, closed = _next(text, end, "]")
         if closed:

@@ -24,7 +24,7 @@ import msgspec
 
 from connector.core.decimals import Unfit
 from connector.core.decode import Control, Data, Element, Payload, Unreadable, classify, read_value
-from connector.core.element_reader import ElementReader, FieldReader, Window, field_reader
+from connector.core.element_reader import LATEST_EVENT_TIME_MS, ElementReader, FieldReader, Window, field_reader
 from connector.core.encode import Writer, column_writers, content_writers
 from connector.core.schema import Kind, StreamSchema
 from connector.core.structs import ElementDecoder, Path, path_of
@@ -106,7 +106,10 @@ class Shape:
     def inspect(self, data: bytes) -> Data | Control:
         try:
             stream, times = self._decoder.times(data)
-            return Data(stream, max(times, default=None), len(times))
+            newest = max(times, default=None)
+            if newest is not None and not 0 <= min(times) <= newest <= LATEST_EVENT_TIME_MS:
+                newest = max((time for time in times if 0 <= time <= LATEST_EVENT_TIME_MS), default=None)
+            return Data(stream, newest, len(times))
         except _OBJECTIONS:
             message = classify(data)
         if isinstance(message, Unreadable):

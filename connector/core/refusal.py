@@ -15,6 +15,7 @@ MAX_STAY_AWAY_S = 3 * 86_400.0
 
 _DETAIL_CHARS = 300
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")
+_SECONDS = re.compile(r"[0-9]{1,12}(\s*,\s*[0-9]{1,12})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,13 @@ def refusal(status: int, retry_after: str | None, body: bytes, now_ms: int) -> R
 
 
 def _retry_after_s(header: str | None, now_ms: int) -> float | None:
-    """Seconds, or an HTTP date; None where absent or neither."""
+    """Seconds (of several, as proxies on the way may add theirs, the longest), or an HTTP date; else None."""
     if header is None:
         return None
     text = header.strip()
-    if re.fullmatch(r"[0-9]{1,12}", text):
-        return float(text)
+    if _SECONDS.fullmatch(text):
+        return max(map(float, text.split(",")))
     try:
         return parsedate_to_datetime(text).timestamp() - now_ms / 1000
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -49,7 +49,8 @@ class UnknownFields:
         for element in elements:
             if isinstance(element, dict):
                 _collect(element, self._known, "", found)
-        return frozenset(sorted(found)[:_MOST_NAMES])
+        # A name with half a character (a lone surrogate) can be sent, and can be written nowhere.
+        return frozenset(name.encode("utf-8", "replace").decode() for name in sorted(found)[:_MOST_NAMES])
 
 
 def _tree(paths: tuple[Path, ...], event_type_key: str) -> dict[str, Any]:

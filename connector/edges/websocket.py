@@ -32,7 +32,7 @@ class HandshakeRefusedError(RetryableError):
     def __init__(self, status: int, retry_after: str | None, body: bytes) -> None:
         self.status = status
         self.retry_after = retry_after
-        """The header as it came, or None."""
+        """The header as it came, several joined by commas, or None."""
         self.body = body
         super().__init__(f"the server refused the connection with HTTP status {status}")
 
@@ -102,8 +102,9 @@ async def open_socket(url: str, options: SocketOptions) -> Socket:
     except InvalidStatus as error:
         answer = error.response
         body = bytes(answer.body or b"")
-        raise HandshakeRefusedError(answer.status_code, answer.headers.get("Retry-After"), body) from error
-    except (InvalidHandshake, InvalidURI, InvalidProxy, OSError) as error:
+        retry_after = ", ".join(answer.headers.get_all("Retry-After")) or None
+        raise HandshakeRefusedError(answer.status_code, retry_after, body) from error
+    except (InvalidHandshake, InvalidURI, InvalidProxy, OSError, UnicodeError) as error:
         raise ConnectFailedError(_why_not_connected(error), str(error) or type(error).__name__) from error
     return _Connection(connection, options.close_timeout_s)
 
@@ -134,6 +135,7 @@ _CAUSES: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "timeout"),
     (ssl.SSLError, "tls"),
     (gaierror, "name not found"),
+    (UnicodeError, "name not found"),  # a name that cannot be looked up, as a redirection may have it
     (OSError, "unreachable"),
 )
 

@@ -61,6 +61,9 @@ def test_a_route_is_refused_with_what_to_write_instead(url: str, base: str) -> N
         "wss://host?streams=x",
         "wss://user@host",
         "wss://[::1",
+        "wss://fstream..binance.com",
+        f"wss://{'a' * 64}.com",
+        "wss://xn--a.com",
     ],
 )
 def test_what_is_no_base_is_refused(url: str) -> None:

@@ -25,6 +25,7 @@ CONTROL = [
     (b'{"e":"serverShutdown","E":1791285204000}', ServerShutdown()),
     (b'{"event":{"e":"serverShutdown","E":1791285204000}}', ServerShutdown()),
     (b'{"stream":"!assetIndex@arr","data":{"e":"serverShutdown"}}', ServerShutdown()),
+    (b'{"stream":"!assetIndex@arr","data":{"event":{"e":"serverShutdown"}}}', ServerShutdown()),
     (b'{"event":"serverShutdown"}', ServerShutdown()),
 ]
 

@@ -179,6 +179,21 @@ def test_unknown_fields_are_bounded() -> None:
     assert max(map(len, normalized.unknown_fields)) <= 64
 
 
+def test_an_unknown_field_with_half_a_character_in_its_name_can_be_written() -> None:
+    data = json.dumps([element(**{"\ud800x": 1})]).encode()
+    normalized = NORMALIZER.normalize(frame(data))
+    assert len(normalized.ticks) == 1
+    assert normalized.unknown_fields == {"?x"}
+
+
+def test_tiny_elements_without_end_are_one_reject() -> None:
+    tiny = b"[" + b",".join([b"5"] * 1_000_000) + b"]"
+    reject = the_reject(NORMALIZER.normalize(frame(tiny)))
+    assert (reject.reason, reject.data) == (Reason.NOT_JSON, tiny)
+    assert "elements" in reject.detail
+    assert NORMALIZER.inspect(tiny) == Data("", None, 0)
+
+
 # Frames that cannot be read
 
 
@@ -379,6 +394,8 @@ def test_inspect_gives_the_newest_event_time() -> None:
     times = [NOW_MS, NOW_MS + 1000, NOW_MS - 1000]
     good = [element(E=time) for time in times]
     assert NORMALIZER.inspect(as_json(good)) == Data("", NOW_MS + 1000, 3)
+    assert NORMALIZER.inspect(as_json([*good, element(E=-1), element(E=10**30)])) == Data("", NOW_MS + 1000, 5)
+    assert NORMALIZER.inspect(as_json(element(E=-1))) == Data("", None, 1)
     bad = [{"e": "other", "E": NOW_MS + 9999}, element(E="9"), element(E=10**14), 7, element(e=..., E=NOW_MS + 7)]
     assert NORMALIZER.inspect(as_json(good + bad)) == Data("", NOW_MS + 1000, 8)
     assert NORMALIZER.inspect(as_json({"stream": "x", "data": bad})) == Data("x", None, 5)

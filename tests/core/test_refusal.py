@@ -16,6 +16,15 @@ def test_retry_after_in_seconds_is_honoured() -> None:
     assert (answer.retry_after_s, answer.concerns_all) == (20.0, True)
 
 
+def test_of_two_retry_after_headers_the_longer_wait_is_honoured() -> None:
+    assert refusal(429, "7, 20", b"", NOW_MS).retry_after_s == 20
+
+
+@pytest.mark.parametrize("header", ["Wed, 21 Oct 99999999999 07:28:00 GMT", "1 Oct 2020 99999999999:1:1 GMT", "soon"])
+def test_a_retry_after_that_is_no_time_is_none(header: str) -> None:
+    assert refusal(429, header, b"", NOW_MS) == refusal(429, None, b"", NOW_MS)
+
+
 def test_retry_after_as_a_date_is_honoured() -> None:
     header = formatdate(NOW_MS / 1000 + 90, usegmt=True)
     assert refusal(418, header, b"", NOW_MS).retry_after_s == pytest.approx(90, abs=1)

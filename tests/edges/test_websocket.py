@@ -184,6 +184,20 @@ async def test_a_refused_handshake_keeps_status_header_and_body(status: int) -> 
     assert (caught.value.status, caught.value.retry_after, caught.value.body) == (status, "7", b"why?")
 
 
+async def test_a_header_that_stands_twice_is_kept_twice() -> None:
+    async with _raw(b"HTTP/1.1 429 No\r\nRetry-After: 5\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n") as url:
+        with pytest.raises(HandshakeRefusedError) as caught:
+            await open_socket(url, OPTIONS)
+    assert caught.value.retry_after == "5, 7"
+
+
+async def test_a_redirection_to_what_cannot_be_a_name() -> None:
+    async with _raw(b"HTTP/1.1 302 Found\r\nLocation: ws://a..b/\r\nContent-Length: 0\r\n\r\n") as url:
+        with pytest.raises(ConnectFailedError) as caught:
+            await open_socket(url, OPTIONS)
+    assert caught.value.reason == "name not found"
+
+
 async def test_nobody_listens() -> None:
     with sockets.socket() as taken:
         taken.bind(("127.0.0.1", 0))
