@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.core.errors import ConfigurationError, FatalError, RetryableError
+from connector.local.processes import Server
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +56,7 @@ def command(seconds: float | None, feed: str | None, symbols: int, rate: float) 
 
 
 def _ended_by_signal() -> threading.Event:
-    """Set by Ctrl-C or SIGTERM. Both leave the way out that ends every child."""
+    """Set by Ctrl-C, SIGTERM or a terminal that is closed. Each leaves the way out that ends every child."""
     ended = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -64,9 +66,14 @@ def _ended_by_signal() -> threading.Event:
         if not Demo.showing:
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
+    for number in (signal.SIGINT, signal.SIGTERM, *(() if _outlives_its_terminal() else (signal.SIGHUP,))):
+        signal.signal(number, end)
     return ended
+
+
+def _outlives_its_terminal() -> bool:
+    """As ``nohup`` asks for."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 class Demo:
@@ -79,6 +86,12 @@ class Demo:
         self._console = console
         self._running = running
         self._ended = ended
+        self._parent = os.getppid()
+
+    def _is_over(self, deadline: float) -> bool:
+        """Asked to end, in time or by a signal; or ``make``, which started it, was killed and can ask nothing more."""
+        is_orphan = os.getppid() != self._parent and not _outlives_its_terminal()
+        return self._ended.is_set() or is_orphan or time.monotonic() >= deadline
 
     def run(self, seconds: float | None, feed: str | None, symbols: int, rate: float) -> None:
         from connector.config import load_config
@@ -134,7 +147,7 @@ class Demo:
         terminal = self._console.is_terminal
         started = time.monotonic()
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
-            while not self._ended.is_set() and time.monotonic() < deadline:
+            while not self._is_over(deadline):
                 table.add(reader.rows(DRAWN_EVERY_S), live=reader.at_end)
                 if not table.records and time.monotonic() - started > FIRST_TICK_S:
                     log = (Path(config.journal.path).parent / "connector.log").read_text()
@@ -189,22 +202,26 @@ def _run(arguments: list[str]) -> None:
         raise FatalError(f"{' '.join(arguments[:2])} failed: {done.stderr.strip()}")
 
 
+class ConnectorProcess(Server):
+    """``run`` as a process of its own, which ends when this one does, however that ends."""
+
+    def __init__(self, config_file: Path, log_path: Path) -> None:
+        super().__init__("the connector", log_path)
+        self._config_file = config_file
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "connector", "run", "--config", str(self._config_file)]
+
+    def _answers(self) -> bool:
+        return self.running
+
+
 @contextmanager
 def _connector(config_file: Path, log_file: Path) -> Iterator[None]:
-    """The connector as a process of its own; asked to stop at the end, and made to where it does not."""
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "connector", "run", "--config", str(config_file)],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    """Asked to stop at the end, and made to where it does not."""
+    process = ConnectorProcess(config_file, log_file)
+    process.begin()
+    try:
+        yield
+    finally:
+        process.stop(STOP_S)

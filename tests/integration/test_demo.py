@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,12 @@ ENDS_WITHIN_S = 5.0
 class Demo:
     """The command as a process; every process that it starts has its folder in the environment."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, under: Sequence[str] = ()) -> None:
         self.folder = folder
         self.output = folder / "output.txt"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                arguments_of(["demo", "--symbols", "12", "--rate", "5", *options]),
+                [*under, *arguments_of(["demo", "--symbols", "12", "--rate", "5", *options])],
                 cwd=ROOT,
                 env=environment({"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}),
                 stdin=subprocess.DEVNULL,
@@ -86,4 +87,23 @@ def test_the_demo_ends_by_ctrl_c(tmp_path: Path) -> None:
     assert demo.ends(15) == 0, demo.text()
     assert time.monotonic() - asked_s <= ENDS_WITHIN_S, demo.text()
     assert "Traceback" not in demo.text()
+    demo.check_nothing_is_left()
+
+
+def test_nothing_outlives_a_demo_that_is_killed(tmp_path: Path) -> None:
+    demo = Demo(tmp_path)
+    until(lambda: "connector, as: binance-kafka-source run" in demo.text(), 60, demo.text)
+    assert any(" run " in command for command in demo.left_behind())
+    demo.process.kill()
+    demo.process.wait()
+    until(lambda: not demo.left_behind(), 5, lambda: f"still there: {demo.left_behind()}")
+
+
+def test_the_demo_ends_with_who_started_it(tmp_path: Path) -> None:
+    starter = "import subprocess, sys; subprocess.Popen(sys.argv[1:]).wait()"
+    demo = Demo(tmp_path, under=(sys.executable, "-c", starter))
+    until(lambda: "connector, as: binance-kafka-source run" in demo.text(), 60, demo.text)
+    demo.process.kill()
+    demo.process.wait()
+    until(lambda: not demo.left_behind(), 10, lambda: f"still there: {demo.left_behind()}")
     demo.check_nothing_is_left()
