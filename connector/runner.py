@@ -19,7 +19,7 @@ from connector.config import Config
 from connector.core.encode import RecordEncoder
 from connector.core.happenings import Happening, Started, Stopped, Tell
 from connector.core.ledger_events import EventEncoder
-from connector.core.normalize import Normalizer
+from connector.core.quality import GONE_AFTER_MS, SymbolSets
 from connector.core.schema import StreamSchema
 from connector.core.secrets import is_secret
 from connector.core.status import SocketStatus, Status
@@ -38,6 +38,7 @@ from connector.edges.schema_files import find_schema_file, load_schema, read_sch
 from connector.edges.sink import Guards, Prepared, Role, Sink
 from connector.edges.telemetry import Telemetry
 from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
+from connector.edges.watched_normalizer import WatchedNormalizer
 
 VERSION = version("binance-kafka-source")
 EXIT_CLEAN = 0
@@ -77,7 +78,8 @@ class Connector:
         self.replica = str(config.kafka.get("client.id", socket.gethostname()))
         self.telemetry = Telemetry(log_format=config.log.format, log_level=config.log.level, secrets=secrets_of(config))
         window = (None, None) if historical else _window_ms(config)
-        self.normalizer = Normalizer(self.schema, ahead_ms=window[0], behind_ms=window[1])
+        self.normalizer = WatchedNormalizer(self.schema, ahead_ms=window[0], behind_ms=window[1], tell=self.tell)
+        self._symbol_sets = SymbolSets()
         self.journal = Journal(
             Path(config.journal.path),
             max_bytes=config.journal.max_bytes,
@@ -166,6 +168,18 @@ class Connector:
         silent_s = time.monotonic() - (feed.advanced_at_monotonic or self._started_at)
         return silent_s > REST_AFTER_S
 
+    def compare_symbols(self, in_rest: frozenset[str]) -> bool:
+        """Hold what REST lists against what the topic has lately got; whether it is to be asked again before long."""
+        newest = self.sink.symbols()
+        if not newest or not self.feed_is_advancing():
+            return False
+        since_ms = max(newest.values()) - GONE_AFTER_MS
+        in_stream = {symbol for symbol, at_ms in newest.items() if at_ms > since_ms}
+        chosen = set(self.config.feed.symbols) or in_rest | in_stream
+        for happening in self._symbol_sets.compare(in_rest & chosen, in_stream & chosen):
+            self.tell(happening)
+        return self._symbol_sets.is_unsure
+
     def run(self, source: Source) -> int:
         """Take frames from *source* until it ends or a signal comes, deliver them, and return the exit code."""
         self.journal.open()
@@ -247,7 +261,12 @@ async def live(connector: Connector, asked: asyncio.Event) -> None:
     if options.rest_fill and schema.feed.rest is not None:
         receiving.append(
             RestFill(
-                options, schema, deliver=connector.accept, tell=connector.tell, should_fill=connector.should_fill
+                options,
+                schema,
+                deliver=connector.accept,
+                tell=connector.tell,
+                should_fill=connector.should_fill,
+                compare=connector.compare_symbols,
             ).run()
         )
     await asyncio.gather(*receiving)

@@ -168,7 +168,7 @@ class RecordEncoder:
         self._schema = schema
         self._prefix = _MAGIC + struct.pack(">I", schema_id)
         self._fillers = tuple((spec.filled_by, field_writer(spec, schema.parsed)) for spec in schema.filled_fields)
-        self._skippers = tuple(_skipper(spec, schema.parsed) for spec in schema.fields)
+        self._skippers = skippers(schema)
         self._filled_with: tuple[int, Origin] | None = None
         self._filled = b""
         check_against_fastavro(schema)
@@ -207,6 +207,11 @@ class RecordEncoder:
 
 Skipper = Callable[[bytes, int], int]
 """Takes a record's bytes and where a field begins, and gives where it ends."""
+
+
+def skippers(schema: StreamSchema) -> tuple[Skipper, ...]:
+    """One for each field of the record, in order."""
+    return tuple(_skipper(spec, schema.parsed) for spec in schema.fields)
 
 
 def _skipper(spec: FieldSpec, parsed: Any) -> Skipper:

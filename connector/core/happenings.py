@@ -239,6 +239,25 @@ class SymbolChanged(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class QualityFound(Happening):
+    """Values that are not as good data is begin; they are in the topic all the same. Told once until it is cleared."""
+
+    finding: str
+    """A stable word: ``disordered``, ``frozen``, ``all frozen``, ``symbols differ``."""
+    about: str
+    """The symbol; ``*`` for the whole stream."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCleared(Happening):
+    """What was found is over."""
+
+    finding: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartedWithoutHistory(Happening):
     """The topic held nothing to go on from."""
 

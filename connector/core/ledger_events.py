@@ -25,6 +25,8 @@ class EventKind(StrEnum):
     TAKEOVER = "takeover"
     FIELD_UNKNOWN = "field_unknown"
     PARTITIONS_GROWN = "partitions_grown"
+    QUALITY_FOUND = "quality_found"
+    QUALITY_CLEARED = "quality_cleared"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ each field says where its value comes from:
     Not from the exchange: ``received_time`` or ``origin`` of the frame.
     Such fields come last, so that what came from the exchange is one
     contiguous prefix of the record (``Tick.content``).
+
+A record may have a ``quality`` attribute too: what is true of good data, for
+:mod:`connector.core.quality` to look at.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, NoReturn
 
@@ -105,6 +109,20 @@ class FeedSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class QualitySpec:
+    """What is true of the stream's values as long as the exchange is well."""
+
+    ascending: tuple[str, ...]
+    """Decimal fields of one scale, none of which is greater than the next."""
+    tolerance: int
+    """By so many units of that scale a field may still be greater: the exchange rounds each by itself."""
+    symbol_frozen_ms: int
+    """A symbol whose values have not changed for so long, by event time, is frozen."""
+    stream_frozen_ms: int
+    """The same for the stream: no symbol's values have changed."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSchema:
     """A schema file that was read and found good."""
 
@@ -117,6 +135,7 @@ class StreamSchema:
     """The JSON to register: compact, all attributes kept."""
     parsed: Any = field(repr=False)
     """For fastavro's readers and writers."""
+    quality: QualitySpec | None = None
 
     @property
     def content_fields(self) -> tuple[FieldSpec, ...]:
@@ -154,13 +173,14 @@ _FEED_KEYS = {
 }
 _FEED_OPTIONAL = {"all_stream", "symbol_stream", "rest"}
 _REST_KEYS = {"path": str, "weight": int}
+_QUALITY_KEYS = {"ascending": list, "tolerance": str, "symbol_frozen_ms": int, "stream_frozen_ms": int}
 _OWN_ATTRIBUTES = ("wire", "rest", "filled_by")
 _AVRO_ATTRIBUTES = {"name", "type", "doc", "default", "order", "aliases", "namespace"}
 _TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 _FILLED_BY = {"received_time": _TIMESTAMP, "origin": "string"}
 """What the connector can fill in, and the type that such a field must have."""
 _KINDS = {"string": Kind.STRING, "boolean": Kind.BOOLEAN, "int": Kind.INT, "long": Kind.LONG}
-_JSON_NAMES = {str: "text", int: "an integer", dict: "an object"}
+_JSON_NAMES = {str: "text", int: "an integer", dict: "an object", list: "a list"}
 
 
 class _Reader:
@@ -188,6 +208,7 @@ class _Reader:
             feed=feed,
             text=json.dumps(document, separators=(",", ":"), ensure_ascii=False),
             parsed=parsed,
+            quality=self.quality(document, fields),
         )
 
     def document(self, text: str) -> dict[str, Any]:
@@ -291,6 +312,35 @@ class _Reader:
         return FeedSpec(
             **named, all_stream=all_stream, symbol_stream=symbol_stream, rest=RestSpec(**rest) if rest else None
         )
+
+    def quality(self, document: dict[str, Any], fields: tuple[FieldSpec, ...]) -> QualitySpec | None:
+        given = document.get("quality")
+        if given is None:
+            return None
+        if not isinstance(given, dict):
+            self.fail(None, f'"quality" must be an object, not {given!r}')
+        self.keys("quality", given, _QUALITY_KEYS, set())
+        for key in ("symbol_frozen_ms", "stream_frozen_ms"):
+            if given[key] <= 0:
+                self.fail(None, f'"quality": {key!r} must be positive, not {given[key]}')
+        decimals = {spec.name: spec for spec in fields if spec.kind is Kind.DECIMAL and spec.wire and not spec.nullable}
+        for name in given["ascending"]:
+            if name not in decimals:
+                self.fail(None, f'"quality": "ascending" names {name!r}{_nearest(str(name), decimals)}')
+        scales = {decimals[name].scale for name in given["ascending"]}
+        if len(scales) > 1:
+            self.fail(None, '"quality": "ascending" names fields of different scales')
+        units = self.units(given["tolerance"], max(scales, default=0))
+        return QualitySpec(tuple(given["ascending"]), units, given["symbol_frozen_ms"], given["stream_frozen_ms"])
+
+    def units(self, tolerance: str, scale: int) -> int:
+        try:
+            units = Decimal(tolerance).scaleb(scale)
+        except InvalidOperation:
+            units = Decimal(-1)
+        if not units.is_finite() or units < 0 or units != int(units):
+            self.fail(None, f'"quality": "tolerance" must be a decimal of at most {scale} decimals, not {tolerance!r}')
+        return int(units)
 
     def keys(self, where: str, given: dict[str, Any], known: Mapping[str, type], optional: set[str]) -> None:
         for key in given.keys() - known.keys():

@@ -17,6 +17,8 @@ from connector.core.happenings import (
     FeedChanged,
     Happening,
     PartitionsGrown,
+    QualityCleared,
+    QualityFound,
     SocketClosed,
     SocketOpened,
     Tell,
@@ -27,6 +29,8 @@ from connector.core.witness import ADVANCING
 from connector.edges.kafka_clients import Complaints, Properties, new_producer, producer_properties
 from connector.edges.kafka_writer import Outgoing, produce_all
 
+_OF_THE_WRITER = frozenset({EventKind.GAP_OPENED, EventKind.QUALITY_FOUND, EventKind.QUALITY_CLEARED})
+"""Every replica sees these; one says them."""
 EXPIRES_AFTER_MS = 300_000
 MOST_WAITING = 10_000
 
@@ -71,7 +75,7 @@ class Ledger:
         if make is None:
             return
         event = make(happening, time.time_ns() // 1_000_000)
-        if event is None or (event.kind is EventKind.GAP_OPENED and not self._writes()):
+        if event is None or (event.kind in _OF_THE_WRITER and not self._writes()):
             return
         if self._producer is None:
             if len(self._early) < MOST_WAITING:
@@ -123,4 +127,6 @@ _ENTRIES: dict[type[Happening], Callable[[Any, int], FeedEvent | None]] = {
         EventKind.PARTITIONS_GROWN, h.topic, now, detail=f"from {h.before} to {h.after}"
     ),
     FeedChanged: _feed_changed,
+    QualityFound: lambda h, now: FeedEvent(EventKind.QUALITY_FOUND, h.about, now, reason=h.finding, detail=h.detail),
+    QualityCleared: lambda h, now: FeedEvent(EventKind.QUALITY_CLEARED, h.about, now, reason=h.finding),
 }

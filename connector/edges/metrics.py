@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
+from connector.core.quality import FINDINGS
 from connector.core.status import Status
 from connector.core.values import Reason
 
@@ -143,6 +144,10 @@ class Metrics:
         self.symbol_changes = counter("symbol_changes", "Symbols that appeared, vanished or returned.", "kind")
         self.gaps = counter("gaps", "Gaps written to the ledger, by reason.", "reason")
         self.gap_periods = counter("gap_periods", "Periods missing in these gaps, by reason.", "reason")
+        self.quality_findings = counter(
+            "quality_findings", "Times that values were found not to be as good data is, by what was found.", "finding"
+        )
+        self.quality_open = gauge("quality_open", "Symbols of which this is found now.", "finding")
         self.starts_without_history = counter(
             "starts_without_history", "Starts that found nothing in the topic to go on from."
         )
@@ -157,6 +162,9 @@ class Metrics:
         self._prepare(self.gaps, GAP_REASONS)
         self._prepare(self.gap_periods, GAP_REASONS)
         self._prepare(self.transactions, OUTCOMES)
+        self._prepare(self.quality_findings, FINDINGS)
+        for finding in FINDINGS:
+            self.quality_open.labels(finding)
         self._prepare(self.records_written, TOPICS)
         self.set_one_of(self.role, ROLES, "starting")
         self.set_one_of(self.feed_state, FEED_STATES, "down")

@@ -6,6 +6,7 @@ made and not before: with a pinned id none is.
 
 from __future__ import annotations
 
+import json
 import ssl
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connector.core.errors import ConfigurationError, ConnectorError, FatalError, RetryableError
+from connector.core.schema_judge import first_difference
 from connector.core.secrets import without_userinfo
 
 if TYPE_CHECKING:
@@ -84,15 +86,24 @@ class Registry:
         return found
 
     def find(self, subject: str, schema_text: str) -> int | None:
-        """The id of a schema under *subject*; ``None`` where it is not registered there."""
+        """The id of a schema under *subject*; ``None`` where it is not registered there.
+
+        A registry looks the whole text up. What differs in documentation and attributes of ours alone makes the same
+        bytes, and is this schema too: a new word in a ``doc`` is no reason to register again.
+        """
         with self._asking(f"schema of subject {subject}"):
             try:
                 found = self._client.lookup_schema(subject, self._avro(schema_text))
             except self._refusal as refusal:
-                if refusal.error_code in _NOT_REGISTERED:
+                if refusal.error_code not in _NOT_REGISTERED:
+                    raise
+                if refusal.error_code == _NO_SUBJECT:
                     return None
-                raise
-            return int(found.schema_id)  # type: ignore[arg-type]  # an answer without an id is met by _asking
+            else:
+                return int(found.schema_id)  # type: ignore[arg-type]  # an answer without an id is met by _asking
+        own = json.loads(schema_text)
+        alike = [each.id for each in self.versions(subject) if not first_difference(own, json.loads(each.text))]
+        return alike[-1] if alike else None
 
     def latest(self, subject: str) -> Registered | None:
         """The newest version under *subject*; ``None`` where there is none."""
@@ -180,6 +191,7 @@ class Registry:
 
 _NOT_REGISTERED = frozenset({40401, 40402, 40403})
 """The registry's codes for: no such subject, version, schema."""
+_NO_SUBJECT = 40401
 _NO_LEVEL = 40408
 """The registry's code for a subject without a compatibility level of its own."""
 

@@ -1,4 +1,4 @@
-"""The REST fill: the same values asked for, while the sockets bring none."""
+"""REST: the same values asked for while the sockets bring none, and now and then the symbols that there are."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _WEIGHT_PER_MINUTE = 1200
 """Half of what the exchange allows an address: the other half is for whoever else is behind it."""
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
 _SYMBOL_WEIGHT = 1
+_COMPARED_EVERY_S = 600.0
+_COMPARED_AGAIN_AFTER_S = 60.0
 _REFUSALS = (403, 418, 429, 451)
 
 # httpx logs each request by itself; we tell what happens in our own words.
@@ -105,6 +107,9 @@ class RestFill:
     Answers are passed to *deliver* as frames of :attr:`Origin.REST`. Requests are
     made in the middle of periods, by our clock: at their edges one period would
     be met twice, and another not at all. Never raises for what the exchange does.
+
+    Every ten minutes in which it does not fill it asks for all symbols, and passes them to *compare*, which
+    returns whether it wants to see them again in a minute. Fill and comparison share limits and waits.
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class RestFill:
         deliver: Callable[[Frame], None],
         tell: Tell,
         should_fill: Callable[[], bool],
+        compare: Callable[[frozenset[str]], bool] = lambda _: False,
         clock: Clock | None = None,
         random: Callable[[], float] = chance.random,
     ) -> None:
@@ -125,10 +131,12 @@ class RestFill:
         self._deliver = deliver
         self._tell = tell
         self._should_fill = should_fill
+        self._compare = compare
         self._clock = clock or Clock()
         self._budget = WeightBudget(_WEIGHT_PER_MINUTE)
         self._backoff = Backoff(first_s=1.0, cap_s=10.0, reset_after_s=5.0, random=random)
         self._not_before_s = float("-inf")
+        self._compare_at_s = self._clock.monotonic() + _COMPARED_AGAIN_AFTER_S
         self._is_filling = False
         self._told_failures: set[Failure] = set()
         self._last_bodies: dict[str | None, bytes] = {}
@@ -143,9 +151,16 @@ class RestFill:
             while True:
                 await self._clock.sleep(self._until_mid_period_s())
                 self._tell_filling(self._should_fill())
-                if self._is_filling and self._clock.monotonic() >= self._not_before_s:
-                    self._take(await asyncio.gather(*(client.ask(symbol) for symbol in asked)), asked)
+                now_s = self._clock.monotonic()
+                if now_s < self._not_before_s:
+                    continue
+                if self._is_filling:
+                    answers = await asyncio.gather(*(client.ask(symbol) for symbol in asked))
+                    self._take(answers, asked, self._pass_on)
                     self._wait(self._budget.pause_s(cost, self._clock.time_ns() / 1e9))
+                elif now_s >= self._compare_at_s:
+                    self._compare_at_s = now_s + _COMPARED_EVERY_S
+                    self._take([await client.ask(None)], [None], self._pass_on_symbols)
         finally:
             await client.close()
 
@@ -159,8 +174,13 @@ class RestFill:
             self._told_failures.clear()
             self._tell(RestFillChanged(filling))
 
-    def _take(self, answers: Sequence[Answer | Failure], asked: Sequence[str | None]) -> None:
-        """Deliver what is good. Of several refusals in one round the gravest counts, and is told."""
+    def _take(
+        self,
+        answers: Sequence[Answer | Failure],
+        asked: Sequence[str | None],
+        pass_on: Callable[[str | None, Answer], None],
+    ) -> None:
+        """Pass on what is good. Of several refusals in one round the gravest counts, and is told."""
         failures: list[Failure] = []
         refusals: list[Answer] = []
         for symbol, answer in zip(asked, answers, strict=True):
@@ -170,7 +190,7 @@ class RestFill:
             if answer.used_weight is not None:
                 self._budget.told(answer.used_weight, answer.received_at_ns / 1e9)
             if answer.status == httpx.codes.OK:
-                self._pass_on(symbol, answer)
+                pass_on(symbol, answer)
             elif answer.status in _REFUSALS:
                 refusals.append(answer)
             else:
@@ -201,6 +221,11 @@ class RestFill:
         self._last_bodies[symbol] = body
         stream = self._rest.path if self._rest else ""
         self._deliver(Frame(body, answer.received_at_ns, CONNECTION, stream, Origin.REST))
+
+    def _pass_on_symbols(self, _: str | None, answer: Answer) -> None:
+        symbols = frozenset(key for row in _rows(answer.body) or () if isinstance(key := _key_of(row, self._key), str))
+        if symbols and self._compare(symbols):
+            self._compare_at_s = self._clock.monotonic() + _COMPARED_AGAIN_AFTER_S
 
     def _refused(self, answers: Sequence[Answer]) -> None:
         now_ms = self._clock.time_ns() // 1_000_000

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from connector.core import happenings as h
 from connector.core.happenings import Happening
+from connector.core.quality import FROZEN
 from connector.edges.metrics import FEED_STATES, ROLES, Metrics
 
 H = TypeVar("H", bound=Happening)
@@ -120,6 +121,11 @@ def _followed(metrics: Metrics, it: h.Followed) -> None:
 def _gap_found(metrics: Metrics, it: h.GapFound) -> None:
     metrics.gaps.labels(it.reason).inc()
     metrics.gap_periods.labels(it.reason).inc(it.periods)
+
+
+def _quality_found(metrics: Metrics, it: h.QualityFound) -> None:
+    metrics.quality_findings.labels(it.finding).inc()
+    metrics.quality_open.labels(it.finding).inc()
 
 
 _EXPECTED_CLOSES = frozenset({"rotation", "stopping", "server shutdown"})
@@ -277,6 +283,23 @@ _TABLE: tuple[Line[Any], ...] = (
         "info",
         "A symbol appeared, vanished or returned.",
         lambda m, it: m.symbol_changes.labels(it.kind).inc(),
+    ),
+    Line(
+        h.QualityFound,
+        "quality_found",
+        "warning",
+        "Values are not as good data is; they are in the topic as they came.",
+        _quality_found,
+        is_calm=lambda it: it.finding == FROZEN,
+        repeats_by=lambda it: it.finding,
+    ),
+    Line(
+        h.QualityCleared,
+        "quality_cleared",
+        "info",
+        "What was found is over.",
+        lambda m, it: m.quality_open.labels(it.finding).dec(),
+        repeats_by=lambda it: it.finding,
     ),
     Line(
         h.StartedWithoutHistory,

@@ -41,6 +41,10 @@ def in_feed(**attributes: Any) -> Callable[[dict[str, Any]], object]:
     return lambda document: document["feed"].update(attributes)
 
 
+def in_quality(**attributes: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda document: document["quality"].update(attributes)
+
+
 def decimal(precision: Any, scale: Any) -> dict[str, Any]:
     return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
 
@@ -171,6 +175,17 @@ MISTAKES: list[tuple[Callable[[dict[str, Any]], object], str | None, str]] = [
     (in_feed(key_field="origin"), None, "'key_field' is 'origin'"),
     (in_feed(key_field="index_price"), "index_price", "is the 'key_field' and needs the type \"string\""),
     (in_feed(time_field="symbol"), "symbol", "is the 'time_field' and needs the type"),
+    (lambda d: d.update(quality=7), None, '"quality" must be an object'),
+    (lambda d: d["quality"].pop("tolerance"), None, "'tolerance' is missing"),
+    (in_quality(frozen_ms=1), None, "unknown key 'frozen_ms'"),
+    (in_quality(stream_frozen_ms=0), None, "'stream_frozen_ms' must be positive, not 0"),
+    (in_quality(ascending=["bid_rat"]), None, "\"ascending\" names 'bid_rat': is 'bid_rate' meant?"),
+    (in_quality(ascending=["symbol"]), None, "\"ascending\" names 'symbol'"),
+    (in_field("bid_rate", type=decimal(18, 6)), None, "names fields of different scales"),
+    (in_quality(tolerance="0.000000001"), None, '"tolerance" must be a decimal of at most 8 decimals'),
+    (in_quality(tolerance="-0.00000001"), None, '"tolerance" must be a decimal'),
+    (in_quality(tolerance="NaN"), None, '"tolerance" must be a decimal'),
+    (in_quality(tolerance="much"), None, '"tolerance" must be a decimal'),
 ]  # fmt: skip
 
 
@@ -189,6 +204,16 @@ def test_a_mistake_is_told_with_file_and_field(
 def test_what_is_no_schema_at_all(text: str) -> None:
     with pytest.raises(SchemaFileError):
         parse_schema(text, "f.avsc")
+
+
+def test_what_is_true_of_good_data() -> None:
+    quality = parse_schema(TEXT, "f").quality
+    assert quality is not None
+    assert quality.ascending == (
+        "bid_rate", "auto_exchange_bid_rate", "index_price", "auto_exchange_ask_rate", "ask_rate"
+    )  # fmt: skip
+    assert (quality.tolerance, quality.symbol_frozen_ms, quality.stream_frozen_ms) == (2, 300_000, 15_000)
+    assert parse_schema(changed(lambda document: document.pop("quality")), "f").quality is None
 
 
 def test_the_authors_own_attributes_are_let_be() -> None:

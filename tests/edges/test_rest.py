@@ -83,6 +83,13 @@ class Stage:
     frames: list[Frame]
     happenings: list[Happening]
     filling: bool = True
+    compared: list[frozenset[str]] = field(default_factory=list)
+    again: bool = False
+    """What the comparison answers."""
+
+    def compare(self, symbols: frozenset[str]) -> bool:
+        self.compared.append(symbols)
+        return self.again
 
     def told(self, kind: type[H]) -> list[H]:
         return [each for each in self.happenings if isinstance(each, kind)]
@@ -107,6 +114,7 @@ async def _running(options: FeedOptions = OPTIONS) -> AsyncIterator[Stage]:
         deliver=stage.frames.append,
         tell=stage.happenings.append,
         should_fill=lambda: stage.filling,
+        compare=stage.compare,
         clock=stage.clock,
         random=lambda: 1.0,
     )
@@ -139,6 +147,42 @@ async def test_it_asks_only_while_it_should() -> None:
         await stage.seconds(5)
         assert len(stage.server.asked) == 5
         assert stage.told(RestFillChanged) == [RestFillChanged(True), RestFillChanged(False)]
+
+
+async def test_now_and_then_the_symbols_are_compared() -> None:
+    async with _running() as stage:
+        stage.filling = False
+        stage.server.answer = lambda asked: Reply(body=b'[{"symbol":"BTCUSD"},{"symbol":"ETHUSD"},7,{"symbol":8}]')
+        await stage.seconds(59)
+        assert stage.server.asked == []
+        await stage.seconds(601)
+        assert stage.compared == [frozenset({"BTCUSD", "ETHUSD"})]
+        stage.again = True
+        await stage.seconds(62)
+        assert len(stage.compared) == 3, "again after a minute where it is not sure"
+        assert stage.server.asked == [Asked(PATH, None)] * 3
+        assert stage.frames == [], "they are no ticks"
+
+
+async def test_a_refusal_puts_the_comparison_off() -> None:
+    async with _running() as stage:
+        stage.filling = False
+        stage.server.answer = lambda asked: Reply(status=429, headers={"Retry-After": "900"})
+        await stage.seconds(700)
+        assert len(stage.server.asked) == 1
+        assert [each.status for each in stage.told(FeedRefused)] == [429]
+        stage.filling = True
+        await stage.seconds(100)
+        assert len(stage.server.asked) == 1, "the fill keeps the same wait"
+
+
+async def test_an_answer_without_symbols_compares_nothing() -> None:
+    async with _running() as stage:
+        stage.filling = False
+        stage.server.answer = lambda asked: Reply(body=b"<html>")
+        await stage.seconds(61)
+        assert len(stage.server.asked) == 1
+        assert stage.compared == []
 
 
 async def test_answers_are_frames_of_their_own_origin() -> None:

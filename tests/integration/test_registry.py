@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from connector.core.errors import ConfigurationError
 from connector.edges.registry import COMPATIBILITY, Registry, subject_of
@@ -55,10 +56,22 @@ def test_registering_once_and_again(registry: Registry, subject: str) -> None:
     assert json.loads(latest.text) == json.loads(SCHEMA), "attributes of ours are kept"
 
 
-def test_the_registry_stores_wire_names_too(registry: Registry, subject: str) -> None:
+def test_documentation_and_attributes_of_ours_may_change(registry: Registry, subject: str) -> None:
+    """A registry looks the whole text up, and would have everybody register again for a word in a ``doc``."""
+    id = registry.register(subject, SCHEMA)
+    other = fields()
+    other[2] |= {"wire": "elsewhere", "doc": "said better"}
+    text = changed(fields=other, quality={})
+    with pytest.raises(SchemaRegistryError):
+        registry._client.lookup_schema(subject, registry._avro(text))
+    assert registry.find(subject, text) == id
+    assert registry.lookup(subject, text) == id
+
+
+def test_a_schema_that_readers_see_otherwise_is_another_one(registry: Registry, subject: str) -> None:
     registry.register(subject, SCHEMA)
     other = fields()
-    other[2]["wire"] = "elsewhere"
+    other[2]["type"]["scale"] = 6
     with pytest.raises(ConfigurationError, match="not registered"):
         registry.lookup(subject, changed(fields=other))
 

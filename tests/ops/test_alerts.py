@@ -73,6 +73,11 @@ HEALTHY: Mapping[str, str] = {
     'receive_to_commit_seconds_bucket{le="5.0"}': grows(10),
     'receive_to_commit_seconds_bucket{le="10.0"}': grows(10),
     'receive_to_commit_seconds_bucket{le="+Inf"}': grows(10),
+    'quality_findings_total{finding="disordered"}': steady(1),
+    'quality_open{finding="all frozen"}': steady(0),
+    'quality_open{finding="frozen"}': steady(3),
+    'quality_open{finding="symbols differ"}': steady(0),
+    "symbols": steady(60),
     "process_start_time_seconds": steady(0),
 }
 """Of both replicas. Faults of the past are still in the counters."""
@@ -176,6 +181,16 @@ FAULTS = (
         {"SymbolVanished"},
         one={'symbol_changes_total{kind="symbol_vanished"}': f"_x{BEFORE} 1x100"},
     ),
+    Fault("rates cross", {"ValuesDisordered"}, {'quality_findings_total{finding="disordered"}': once(1, 1)}),
+    Fault("nothing moves", {"ValuesFrozen"}, {'quality_open{finding="all frozen"}': then(0, "1x90")}),
+    Fault("many do not move", {"ValuesFrozen"}, {'quality_open{finding="frozen"}': then(3, "20x90")}),
+    Fault("a few do not move", set(), {'quality_open{finding="frozen"}': then(3, "9x90")}),
+    Fault(
+        "a symbol that the stream leaves out",
+        {"SymbolsDiffer"},
+        {'quality_open{finding="symbols differ"}': f"0x{BEFORE - 40} 1x200"},
+    ),
+    Fault("a listing under way", set(), {'quality_open{finding="symbols differ"}': then(0, "1x6 0x90")}),
 )
 
 
