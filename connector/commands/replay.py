@@ -85,7 +85,8 @@ class Replay:
         self._first_seq = 0
         self._read_bytes = 0
         self._advances_s: tuple[float, float] | None = None
-        self.records = self.letters = self.duplicates = 0
+        self._written_frames = 0
+        self.records = self.rejects = self.late = self.duplicates = 0
 
     def run(self) -> int:
         from rich.console import Console
@@ -98,23 +99,34 @@ class Replay:
         code = connector.run(self.source)
         took_s = time.monotonic() - started
         self._remove_journal()
-        Console(stderr=True).print(
-            f"{self._accepted:,} frames: {self.records:,} records, {self.letters:,} rejects, "
-            f"{self.duplicates:,} duplicates, in {took_s:.1f} s: {self.records / took_s:,.0f} records a second",
-            highlight=False,
-        )
+        Console(stderr=True).print(self._summary(took_s, complete=not code), highlight=False, soft_wrap=True)
         return code
 
+    def _summary(self, took_s: float, *, complete: bool) -> str:
+        parts = [
+            f"{self.records:,} records",
+            f"{self.rejects:,} rejects" + (f" ({self.late:,} late)" if self.late else ""),
+            f"{self.duplicates:,} duplicates",
+        ]
+        if complete and (passed := self._accepted - self._written_frames) > 0:
+            parts.append(f"{passed:,} frames with nothing newer than the topic held")
+        rate = f"{self.records / took_s:,.0f} records a second"
+        return f"{self._accepted:,} frames: {', '.join(parts)}, in {took_s:.1f} s: {rate}"
+
     def _count(self, happening: Happening) -> None:
-        from connector.core.happenings import Committed, Followed
+        from connector.core.happenings import Committed, Followed, Rejected
+        from connector.core.values import Reason
 
         if isinstance(happening, Followed) and not self.records:
             now_s = time.monotonic()
             self._advances_s = (self._advances_s[0] if self._advances_s else now_s, now_s)
         elif isinstance(happening, Committed):
+            self._written_frames += happening.frames
             self.records += happening.records
-            self.letters += happening.letters
             self.duplicates += happening.duplicates
+        elif isinstance(happening, Rejected) and not happening.repeated:
+            self.rejects += 1
+            self.late += happening.reject.reason is Reason.LATE
 
     def _remove_journal(self) -> None:
         """That of an earlier replay belongs to its file, not to this one."""

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 
 SPARE_PLACES = 64
+LONGEST_SPAN_MS = 24 * 3600 * 1000
+"""Before the window; 1.4 MB a symbol at one tick a second."""
 
 CONTENT_UNKNOWN = -1
 """Hash of a record whose content cannot be compared: it was written under another schema. No ``hash`` is ever -1."""
@@ -109,12 +111,18 @@ class History:
                 periods.insert(at, period)
         self.newest_ms = max(self.newest_ms, event_time_ms)
 
-    def clear(self, span_ms: int = 0) -> None:
-        """Forget all, to be filled from the topic; ``span_ms``: so much more than the window is to be remembered."""
+    def clear(self, span_ms: int = 0) -> int:
+        """Forget all, to be filled from the topic; ``span_ms``: so much more than the window is wanted.
+
+        Returns how much more it will be: a frame of another year must not take gigabytes. What is older still
+        counts as late.
+        """
+        span_ms = min(span_ms, LONGEST_SPAN_MS)
         self._capacity = self._places(self.window_ms + span_ms)
         self.symbols.clear()
         del self.periods[:]
         self.newest_ms = -1
+        return span_ms
 
     def _places(self, span_ms: int) -> int:
         return span_ms // self.cadence_ms + SPARE_PLACES

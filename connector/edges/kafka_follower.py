@@ -82,10 +82,10 @@ class Follower:
         ends = self.end_offsets()
         newest_ms = self._newest_timestamp()
         oldest_ms = newest_ms if oldest_needed_ms is None else min(newest_ms, oldest_needed_ms)
-        self._history.clear(newest_ms - oldest_ms)
+        span_ms = self._history.clear(newest_ms - oldest_ms)
         if newest_ms < 0:
             return ends
-        since = OffsetSpec.for_timestamp(max(0, oldest_ms - self._history.window_ms))
+        since = OffsetSpec.for_timestamp(max(0, newest_ms - span_ms - self._history.window_ms))
         found = self._list_offsets(since, f"finding where to start in {self._topic}")
         return {p: found[p].offset if found[p].offset >= 0 else end for p, end in ends.items()}
 

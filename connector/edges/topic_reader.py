@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from connector.core.errors import ConfigurationError
+from connector.core.errors import ConfigurationError, FatalError, RetryableError
 from connector.edges.kafka_clients import Complaints, Properties, consumer_properties, new_consumer, translated
 
 ASK_TIMEOUT_S = 10.0
@@ -125,9 +125,11 @@ class TopicReader:
 
 def registry_decoder(registry_properties: Properties, topic: str) -> Decode:
     """Confluent's own deserializer: the writer's schema comes from the registry by the record's id."""
+    import httpx
     from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
     from confluent_kafka.schema_registry.avro import AvroDeserializer
-    from confluent_kafka.serialization import MessageField, SerializationContext
+    from confluent_kafka.schema_registry.error import SchemaRegistryError
+    from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError
 
     # By default it first asks for "associations", which registries other than Confluent's do not know.
     deserializer = AvroDeserializer(
@@ -135,4 +137,13 @@ def registry_decoder(registry_properties: Properties, topic: str) -> Decode:
         conf={"subject.name.strategy": topic_subject_name_strategy},
     )
     context = SerializationContext(topic, MessageField.VALUE)
-    return lambda value: deserializer(value, context)
+
+    def decode(value: bytes) -> Any:
+        try:
+            return deserializer(value, context)
+        except (SerializationError, SchemaRegistryError) as error:
+            raise FatalError(f"topic {topic}: a record is no Avro that this registry knows: {error}") from error
+        except httpx.HTTPError as error:
+            raise RetryableError(f"the registry does not answer: {error}") from error
+
+    return decode

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, content_hash
+from connector.core.admit import CONTENT_UNKNOWN, LONGEST_SPAN_MS, Admission, History, SymbolHistory, content_hash
 
 CADENCE_MS = 1000
 
@@ -106,3 +106,11 @@ def test_whatever_comes_a_symbol_only_rises_and_nothing_is_admitted_twice(
             assert event_time_ms < max(written[symbol])
     for times in written.values():
         assert times == sorted(set(times))
+
+
+def test_a_frame_of_another_year_takes_no_gigabytes() -> None:
+    topic = history()
+    assert topic.clear(7_200_000) == 7_200_000
+    assert topic.clear(30 * 365 * 24 * 3_600_000) == LONGEST_SPAN_MS
+    topic.add("BTCUSD", 1000, 11)
+    assert len(topic.symbols["BTCUSD"]._times) < 100_000

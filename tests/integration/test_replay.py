@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +104,23 @@ def test_a_recording_comes_out_digit_for_digit(recorded: Recorded) -> None:
 
     code, said = replay(recorded, recorded.file, topic)
     assert code == 0, said
-    assert "0 records" in said, "all of it is there already"
+    assert "0 records, 0 rejects, 0 duplicates" in said, "all of it is there already"
+    assert "frames with nothing newer than the topic held" in said
     check_same_as_live(recorded, topic)
+
+    earlier = recorded.file.with_name("earlier.txt")
+    earlier.write_bytes(b"\n".join(line.replace(b'"E":17', b'"E":10') for line in lines_of(recorded.file)))
+    code, said = replay(recorded, earlier, topic)
+    assert code == 0, said
+    late = re.search(r"0 records, (\d+) rejects \(\1 late\)", said)
+    assert late, said
+    letters = recorded.bench.letters(topic)
+    assert len(letters) == int(late[1]) == len(ticks_of(lines_of(recorded.file)))
+    check_same_as_live(recorded, topic)
+
+    done = command("tail", "--config", str(recorded.bench.config("tail")), "--topic", f"{topic}.dlq", "--since", "60")
+    assert done.returncode == 4
+    assert f"topic {topic}.dlq: a record is no Avro" in done.stderr
 
 
 def test_a_plain_file_with_one_message_a_line(recorded: Recorded, tmp_path: Path) -> None:
