@@ -102,9 +102,18 @@ class TopicOptions(Table, frozen=True):
 
 
 class LatestOptions(Table, frozen=True):
-    """A compacted topic with the newest record of each symbol. A symbol that has gone keeps its last one."""
+    """A compacted topic with the newest record of each symbol."""
 
     enabled: Annotated[bool, option("Write the newest record of each symbol to <topic.name>.latest.")] = False
+    tombstone_after: Annotated[
+        float,
+        option(
+            "A symbol without a tick for this long, while others have them, gets a tombstone there; at least 60, "
+            "or 0: never.",
+            unit="seconds",
+            ge=0,
+        ),
+    ] = 86_400.0
 
 
 class JournalOptions(Table, frozen=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from connector.core.addresses import check_base_url, check_proxy, check_rest_url
+from connector.core.admit import GONE_AFTER_MS
 from connector.core.errors import ConfigurationError
 from connector.core.secrets import without_userinfo
 
@@ -119,7 +120,23 @@ def _pinned(config: Config) -> _Problems:
         )
 
 
-_RULES: tuple[Callable[[Config], _Problems], ...] = (_addresses, _symbols, _topics, _kafka, _registry, _pinned)
+def _latest(config: Config) -> _Problems:
+    if 0 < config.latest.tombstone_after < GONE_AFTER_MS / 1000:
+        yield (
+            f"latest.tombstone_after: at least {GONE_AFTER_MS // 1000} seconds, or 0 for never: a symbol that "
+            "comes back sooner is late, not gone"
+        )
+
+
+_RULES: tuple[Callable[[Config], _Problems], ...] = (
+    _addresses,
+    _symbols,
+    _topics,
+    _latest,
+    _kafka,
+    _registry,
+    _pinned,
+)
 
 
 def _missing(config: Config, needs: Collection[str]) -> _Problems:

@@ -248,7 +248,8 @@ class Connector:
         schema_id, event_schema_id = schema_ids(config, self.schema, event_text)
         counts = ensure_topics(config.kafka, topics_of(config), create=config.topic.create, tell=self.tell)
         self.ledger.open(EventEncoder(event_text, event_schema_id))
-        return Prepared(counts[config.topic.name], schema_id, event_schema_id, event_text)
+        latest_partitions = counts.get(config.latest_topic) if config.latest_topic else None
+        return Prepared(counts[config.topic.name], schema_id, event_schema_id, event_text, latest_partitions)
 
 
 async def live(connector: Connector, asked: asyncio.Event) -> None:
@@ -290,6 +291,7 @@ def sink_options(config: Config, replica: str) -> SinkOptions:
         takeover_after_s=config.takeover.after,
         max_records=config.transaction.max_records,
         history_window_ms=round(config.feed.event_time_behind * 1000),
+        tombstone_after_ms=round(config.latest.tombstone_after * 1000) or None if config.latest.enabled else None,
     )
 
 

@@ -44,6 +44,8 @@ def test_topic_configuration_that_the_promises_rest_on(name: str) -> None:
         ("topic.events=binance.usdm.asset-index", "different names"),
         ("topic.replication_factor=0", "topic.replication_factor: at least 1"),
         ("topic.retention_ms=0", "topic.retention_ms: more than 0"),
+        ("latest.tombstone_after=59.9", "latest.tombstone_after: at least 60 seconds, or 0 for never"),
+        ("latest.tombstone_after=-1", "latest.tombstone_after"),
         ("kafka.error_cb=print", "kafka.error_cb: a function cannot be configured"),
         ("kafka.bootstrap.servers=h:0", "'h:0' is no host:port"),
         ("kafka.bootstrap.servers=h:1,,g:2", "'' is no host:port"),
@@ -71,3 +73,9 @@ def test_values_that_cannot_work(override: str, words: str) -> None:
 )
 def test_values_that_can(override: str) -> None:
     load_config(overrides=[override], needs=())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_the_least_wait_for_a_tombstone_and_none(seconds: float) -> None:
+    loaded = load_config(overrides=[f"latest.tombstone_after={seconds}"], needs=())
+    assert loaded.config.latest.tombstone_after == seconds

@@ -11,13 +11,16 @@ knows as much as the writer before.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 
 SPARE_PLACES = 64
 LONGEST_SPAN_MS = 24 * 3600 * 1000
 """Before the window; 1.4 MB a symbol at one tick a second."""
+
+GONE_AFTER_MS = 60_000
+"""A symbol without a tick for so long, while others have them, is gone rather than late."""
 
 CONTENT_UNKNOWN = -1
 """Hash of a record whose content cannot be compared: it was written under another schema. No ``hash`` is ever -1."""
@@ -148,3 +151,13 @@ class History:
         while at < len(self.periods) and self.periods[at] <= last_period:
             yield self.periods[at]
             at += 1
+
+    def went_on_without(self, newest_ms: int, now_ms: int) -> bool:
+        """Whether a symbol whose newest tick is of ``newest_ms`` is gone: others have had ticks for long enough since.
+
+        A silence of the whole feed, however long, does not count.
+        """
+        if now_ms - newest_ms <= GONE_AFTER_MS:
+            return False
+        periods = len(self.periods) - bisect_right(self.periods, newest_ms // self.cadence_ms)
+        return periods * self.cadence_ms >= GONE_AFTER_MS

@@ -9,7 +9,6 @@ tick that ended it stands in the topic, and never after.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
@@ -18,9 +17,6 @@ from connector.core.admit import History
 from connector.core.ledger_events import EVERY_SYMBOL, EventKind, FeedEvent
 from connector.core.values import Reject
 from connector.core.witness import Span
-
-VANISHED_AFTER_MS = 60_000
-"""A symbol without a tick for so long, while others have them, is gone rather than late."""
 
 UNKNOWN = "unknown"
 REJECTED = "rejected"
@@ -93,12 +89,8 @@ class GapFinder:
                 yield FeedEvent(EventKind.SYMBOL_VANISHED, symbol, event_time_ms)
 
     def _unseen(self, now_ms: int) -> Iterator[str]:
-        history = self._history
-        for symbol, known in history.symbols.items():
-            if now_ms - known.newest <= VANISHED_AFTER_MS:
-                continue
-            advanced = len(history.periods) - bisect_right(history.periods, known.newest // history.cadence_ms)
-            if advanced * history.cadence_ms >= VANISHED_AFTER_MS:
+        for symbol, known in self._history.symbols.items():
+            if self._history.went_on_without(known.newest, now_ms):
                 yield symbol
 
     def _gap(self, about: str, first: int, last: int, event_time_ms: int, reason: str = "") -> FeedEvent:

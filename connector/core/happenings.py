@@ -258,6 +258,14 @@ class QualityCleared(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class TombstoneWritten(Happening):
+    """A symbol that has gone for ``latest.tombstone_after`` got a tombstone in the latest topic."""
+
+    symbol: str
+    newest_event_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartedWithoutHistory(Happening):
     """The topic held nothing to go on from."""
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from connector.core.gaps import VANISHED_AFTER_MS
+from connector.core.admit import GONE_AFTER_MS
 from connector.core.intervals import Interval, common, covered_twice, holes, merged, size, without
 from connector.core.ledger_events import EVERY_SYMBOL
 
@@ -122,7 +122,7 @@ def _missed_by_one(runs: list[Interval], everybody: list[Interval], cadence_ms: 
             continue
         # From its last tick to the newest period before it came back; event times are a part of a period off at most.
         absent_ms = (missed[-1][1] - (first - 1) + 1) * cadence_ms
-        if absent_ms <= VANISHED_AFTER_MS or size(missed) * cadence_ms < VANISHED_AFTER_MS:
+        if absent_ms <= GONE_AFTER_MS or size(missed) * cadence_ms < GONE_AFTER_MS:
             yield from missed
 
 

@@ -14,6 +14,7 @@ from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
 from connector.core.ledger_events import EventKind, FeedEvent
 from connector.core.normalize import Normalizer
+from connector.core.tombstones import Graveyard, Held, Tombstone
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick, Ticks
 
 _newest: Callable[[SymbolHistory], int] = attrgetter("newest")
@@ -48,6 +49,7 @@ class Batch:
     values: list[bytes] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     events: list[FeedEvent] = field(default_factory=list)
+    due: list[Tombstone] = field(default_factory=list)
     told: list[Happening] = field(default_factory=list)
     frames: int = 0
     duplicates: int = 0
@@ -55,12 +57,17 @@ class Batch:
 
     @property
     def empty(self) -> bool:
-        return not (self.values or self.letters or self.events)
+        return not (self.values or self.letters or self.events or self.due)
 
     @property
     def records(self) -> list[Record]:
         """The columns, record by record."""
         return list(map(Record, self.symbols, self.event_times_ms, self.values))
+
+    @property
+    def tombstones(self) -> list[Tombstone]:
+        """Those that stand at the batch's end: a symbol that returned behind its own needs none."""
+        return [each for each in self.due if each.symbol not in self.symbols[each.behind :]]
 
     def add_record(self, symbol: str, event_time_ms: int, value: bytes) -> None:
         self.symbols.append(symbol)
@@ -93,13 +100,24 @@ def common_event_time(event_times_ms: list[int]) -> int:
 
 
 class Pipeline:
-    """Normalize, admit, encode. The history must hold what the topic holds; admitted ticks join it at once."""
+    """Normalize, admit, encode. The history must hold what the topic holds; admitted ticks join it at once.
 
-    def __init__(self, normalizer: Normalizer, encoder: RecordEncoder, history: History, witness: Witness) -> None:
+    ``tombstone_after_ms``: how long a symbol must have gone for a tombstone; ``None``: there is no topic for them.
+    """
+
+    def __init__(
+        self,
+        normalizer: Normalizer,
+        encoder: RecordEncoder,
+        history: History,
+        witness: Witness,
+        tombstone_after_ms: int | None = None,
+    ) -> None:
         self._normalizer = normalizer
         self._encoder = encoder
         self._history = history
         self._gaps = GapFinder(history, witness)
+        self._graveyard = Graveyard(history, tombstone_after_ms)
         self._refused: dict[int, int] = {}
         self._unknown_fields: set[str] = set()
         self._symbol_sets: dict[frozenset[str], frozenset[str]] = {}
@@ -108,6 +126,11 @@ class Pipeline:
         """The history was read anew, or rolled back: nothing that was told in a lost transaction is taken as told."""
         self._refused.clear()
         self._gaps.history_loaded()
+        self._graveyard.forget()
+
+    def latest_loaded(self, held: Held) -> None:
+        """The compacted topic was read to its end: from here on tombstones fall due."""
+        self._graveyard.loaded(held)
 
     def passage(self, frame: Frame) -> Passage:
         """What the frame waits for, without admitting it: a replica that does not write."""
@@ -160,6 +183,8 @@ class Pipeline:
             self._admit_each(normalized, frame, batch, frame_time_ms, first_period=first_period)
         if begun:
             batch.events.extend(self._gaps.after_period(frame_time_ms))
+            for symbol, newest_ms in self._graveyard.due(frame_time_ms):
+                batch.due.append(Tombstone(symbol, frame_time_ms, newest_ms, behind=len(batch.symbols)))
 
     def _admit_whole(self, ticks: Ticks, frame: Frame, batch: Batch) -> bool:
         """Admit a frame as nearly all are: of one event time, with each symbol's next tick. Elsewhere nothing is done.

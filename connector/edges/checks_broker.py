@@ -40,10 +40,7 @@ from connector.edges.topics import DEFAULT_PARTITIONS, TopicSpec
 
 _Value = TypeVar("_Value")
 
-_FOLLOWED = ("DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE")
-_WRITTEN = ("DESCRIBE", "DESCRIBE_CONFIGS", "WRITE")
-_RECORDS = "records"
-_KINDS = (_RECORDS, "ledger", "dead letters", "latest")
+_KINDS = ("records", "ledger", "dead letters", "latest")
 """What the topics hold, in the order of :func:`connector.edges.topics.wanted_topics`."""
 
 _AUTHENTICATION_FAILURES = 2
@@ -183,7 +180,7 @@ def _planned(spec: TopicSpec) -> int:
 
 def _wanted(spec: TopicSpec, what: str, records_count: int, oldest_ms: int) -> Wanted:
     partitions = spec.partitions if isinstance(spec.partitions_when_created, int) else records_count
-    rights = _FOLLOWED if what == _RECORDS else _WRITTEN
+    rights = ("DESCRIBE", "DESCRIBE_CONFIGS", *spec.rights)
     compacted = spec.required.get("cleanup.policy") == "compact"
     return Wanted(spec.name, what, partitions, compacted, oldest_ms, rights)
 

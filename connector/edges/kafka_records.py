@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from connector.core.happenings import Committed, GapFound, Happening, StartedWithoutHistory, SymbolChanged
+from connector.core.happenings import (
+    Committed,
+    GapFound,
+    Happening,
+    StartedWithoutHistory,
+    SymbolChanged,
+    TombstoneWritten,
+)
 from connector.core.ledger_events import EventEncoder, EventKind, FeedEvent
 from connector.core.pipeline import Batch, DeadLetter
 from connector.core.values import Reason
@@ -32,28 +39,42 @@ class SinkOptions:
     takeover_after_s: float
     max_records: int
     history_window_ms: int
+    tombstone_after_ms: int | None = None
+    """``None``: no tombstones in the latest topic."""
 
 
 class Outbox:
-    """Batches to records. ``partitions`` is the count pinned at the start: a symbol stays where it is."""
+    """Batches to records. ``partitions`` is the count pinned at the start: a symbol stays where it is.
 
-    def __init__(self, options: SinkOptions, events: EventEncoder, partitions: int) -> None:
+    ``latest_partitions``: that of the latest topic, where there is one. It stays when the topic is given more: in a
+    compacted topic a key that moves leaves its last record behind for ever.
+    """
+
+    def __init__(
+        self, options: SinkOptions, events: EventEncoder, partitions: int, latest_partitions: int | None = None
+    ) -> None:
         self._options = options
         self._events = events
         self._partitions = partitions
-        self._keys: dict[str, tuple[bytes, int]] = {}
+        self._latest_partitions = latest_partitions or partitions
+        self._keys: dict[str, tuple[bytes, int, int]] = {}
 
     def of(self, batch: Batch) -> Iterator[Outgoing]:
-        """Records (and the latest ones), dead letters, ledger entries."""
+        """Records (and the latest ones), tombstones, dead letters, ledger entries."""
         topic, latest, keys = self._options.topic, self._options.latest_topic, self._keys
         for symbol, event_time_ms, value in zip(batch.symbols, batch.event_times_ms, batch.values, strict=True):
             if symbol not in keys:
                 key = symbol.encode()
-                keys[symbol] = (key, partition_of(key, self._partitions))
-            key, partition = keys[symbol]
+                places = partition_of(key, self._partitions), partition_of(key, self._latest_partitions)
+                keys[symbol] = (key, *places)
+            key, partition, of_latest = keys[symbol]
             yield topic, partition, key, value, event_time_ms, None
             if latest is not None:
-                yield latest, partition, key, value, event_time_ms, None
+                yield latest, of_latest, key, value, event_time_ms, None
+        if latest is not None:
+            for tombstone in batch.tombstones:
+                key = tombstone.symbol.encode()
+                yield latest, partition_of(key, self._latest_partitions), key, None, tombstone.event_time_ms, None
         for letter in batch.letters:
             yield self.letter(letter)
         for event in batch.events:
@@ -83,6 +104,8 @@ def told_of(batch: Batch, duration_s: float, committed_at_ns: int) -> Iterator[H
     yield from batch.told
     for event in batch.events:
         yield from _told_of_event(event)
+    for tombstone in batch.tombstones:
+        yield TombstoneWritten(tombstone.symbol, tombstone.newest_ms)
     reasons = [letter.reject.reason for letter in batch.letters]
     yield Committed(
         frames=batch.frames,

@@ -142,6 +142,7 @@ class Metrics:
         )
         self.symbols = gauge("symbols", "Symbols that the topic was seen to hold.")
         self.symbol_changes = counter("symbol_changes", "Symbols that appeared, vanished or returned.", "kind")
+        self.tombstones = counter("tombstones", "Tombstones written to the latest topic for symbols that have gone.")
         self.gaps = counter("gaps", "Gaps written to the ledger, by reason.", "reason")
         self.gap_periods = counter("gap_periods", "Periods missing in these gaps, by reason.", "reason")
         self.quality_findings = counter(

@@ -39,6 +39,7 @@ from connector.core.takeover import TakeoverRule
 from connector.core.values import Frame, Origin
 from connector.edges.journal import Entry, Journal
 from connector.edges.kafka_follower import Follower
+from connector.edges.kafka_latest import LatestReader
 from connector.edges.kafka_records import Outbox, SinkOptions, told_of
 from connector.edges.kafka_writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer
 
@@ -70,6 +71,8 @@ class Prepared:
     schema_id: int
     event_schema_id: int
     event_schema_text: str
+    latest_partitions: int | None = None
+    """``None``: there is no latest topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,7 @@ class Sink:
         self._tell = tell
         self._guards = guards or Guards()
         self._history = History(cadence_ms, options.history_window_ms)
+        self._latest = LatestReader(options.kafka, options.latest_topic if options.tombstone_after_ms else None, tell)
         self._rule = TakeoverRule(options.takeover_after_s)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
@@ -152,6 +156,7 @@ class Sink:
         self.ended = threading.Event()
         # Made by _start, on the sink's thread.
         self._partitions: int
+        self._latest_partitions: int | None
         self._follower: Follower
         self._pipeline: Pipeline
         self._events: EventEncoder
@@ -193,6 +198,7 @@ class Sink:
         finally:
             if self._writer is not None:
                 self._writer.close()
+            self._latest.close()
             if self._role is not Role.STARTING:
                 self._follower.close()
             self.ended.set()
@@ -216,11 +222,13 @@ class Sink:
         prepared = self._prepare()
         encoder = self._make_encoder(prepared.schema_id)
         self._events = EventEncoder(prepared.event_schema_text, prepared.event_schema_id)
-        self._pipeline = Pipeline(self._normalizer, encoder, self._history, self._journal.witness)
+        self._pipeline = Pipeline(
+            self._normalizer, encoder, self._history, self._journal.witness, self._options.tombstone_after_ms
+        )
         self._follower = Follower(
             self._options.kafka, self._options.topic, self._history, encoder.content_of, self._tell
         )
-        self._partitions = prepared.partitions
+        self._partitions, self._latest_partitions = prepared.partitions, prepared.latest_partitions
         self._open_follower(prepared.partitions)
         topic_age_s = time.time() - self._follower.newest_ms / 1000
         self._rule.started(topic_age_s)
@@ -230,7 +238,7 @@ class Sink:
         oldest = self._journal.read(0, max_frames=1, max_bytes=1)
         oldest_ms = self._oldest_needed(oldest[0].frame) if oldest else None
         self._follower.open(partitions, oldest_ms)
-        self._outbox = Outbox(self._options, self._events, partitions)
+        self._outbox = Outbox(self._options, self._events, partitions, self._latest_partitions)
         self._pipeline.history_loaded()
         self._go_back()
 
@@ -377,6 +385,7 @@ class Sink:
         self._trim()
         beyond = len(self._waiting)
         self._go_back()
+        self._latest.start(self._latest_partitions or 0)
         self._writer = writer
         self._writer_since = time.monotonic()
         self._tell(TookOver(idle_s, self._writer_since - started, beyond))
@@ -429,6 +438,7 @@ class Sink:
             return
         self._writer.close()
         self._writer = None
+        self._latest.close()
         self._history.roll_back(self._follower.passed)
         self._pipeline.history_loaded()
         self._go_back()
@@ -440,6 +450,8 @@ class Sink:
         now = time.monotonic()
         if self._writer is not None:
             self._rule.written(now - self._writer_since)
+            if (held := self._latest.read_on()) is not None:
+                self._pipeline.latest_loaded(held)
         if now - self._trimmed_at > HISTORY_TRIMMED_EVERY_S:
             self._trimmed_at = now
             self._history.forget_old_periods()

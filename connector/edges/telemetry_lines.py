@@ -302,6 +302,13 @@ _TABLE: tuple[Line[Any], ...] = (
         repeats_by=lambda it: it.finding,
     ),
     Line(
+        h.TombstoneWritten,
+        "tombstone_written",
+        "info",
+        "A symbol that has gone for `latest.tombstone_after` got a tombstone in the latest topic.",
+        lambda m, it: m.tombstones.inc(),
+    ),
+    Line(
         h.StartedWithoutHistory,
         "started_without_history",
         "warning",

@@ -26,6 +26,9 @@ DEFAULT_PARTITIONS = 6
 _DAY_MS = 86_400_000
 _ASIDE_RETENTION_MS = 30 * _DAY_MS
 """Of the ledger and the dead letters: they are small, and read long after the fact."""
+_COMPACTED_SEGMENT_MS = 3_600_000
+"""The segment that is written is never compacted. By the broker's default that is a week of records, which whoever
+starts a look-up would have to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ def wanted_topics(
     ]
     if latest is not None:
         compacted = {"cleanup.policy": "compact", **kept_time}
-        specs.append(TopicSpec(latest, None, topic, replication_factor, compacted, compacted))
+        short = {**compacted, "segment.ms": str(_COMPACTED_SEGMENT_MS)}
+        specs.append(TopicSpec(latest, None, topic, replication_factor, short, compacted, ("READ", "WRITE")))
     return tuple(specs)
 
 

@@ -13,6 +13,7 @@ from connector.core.encode import RecordEncoder
 from connector.core.ledger_events import EVERY_SYMBOL, EventKind, FeedEvent
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
+from connector.core.tombstones import Held
 from connector.core.values import Frame, Origin, Reason
 from connector.core.witness import ADVANCING, DOWN, Span
 from connector.edges.schema_files import load_schema
@@ -25,15 +26,22 @@ SECOND = 1000
 class Case:
     """A pipeline over an empty history, fed with frames in the exchange's shape."""
 
-    def __init__(self, state: str = ADVANCING) -> None:
+    def __init__(self, state: str = ADVANCING, *, tombstone_after_ms: int | None = None) -> None:
         self.history = History(SCHEMA.feed.cadence_ms, window_ms=600_000)
         normalizer = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000)
         self.pipeline = Pipeline(
-            normalizer, RecordEncoder(SCHEMA, 1), self.history, lambda start, end: (Span(start, end, state),)
+            normalizer,
+            RecordEncoder(SCHEMA, 1),
+            self.history,
+            lambda start, end: (Span(start, end, state),),
+            tombstone_after_ms,
         )
 
     def add(self, *elements: dict[str, Any], at_ms: int | None = None, origin: Origin = Origin.WEBSOCKET) -> Batch:
         return self.add_bytes(json.dumps(list(elements)).encode(), at_ms=at_ms or elements[0]["E"], origin=origin)
+
+    def add_to(self, batch: Batch, *elements: dict[str, Any]) -> None:
+        self.pipeline.add(frame(json.dumps(list(elements)).encode(), elements[0]["E"]), batch)
 
     def add_bytes(self, data: bytes, *, at_ms: int, origin: Origin = Origin.WEBSOCKET) -> Batch:
         batch = Batch()
@@ -255,3 +263,43 @@ def test_a_frame_is_passed_when_the_topic_holds_all_its_symbols_at_their_time_or
 def test_a_rest_row_is_passed_by_a_tick_of_its_period() -> None:
     row = frame(json.dumps([rest_row("BTCUSD", 1.003)]).encode(), START_MS, Origin.REST)
     assert Case().pipeline.passage(row).passed({"BTCUSD": START_MS + 1000})
+
+
+def test_a_symbol_that_has_gone_gets_a_tombstone_behind_the_records_before_it() -> None:
+    case = Case(tombstone_after_ms=90_000)
+    case.pipeline.latest_loaded(Held({}, {}))
+    batch = Batch()
+    case.add_to(batch, element("OLDUSD", 0), element("BTCUSD", 0))
+    for second in range(1, 100):
+        case.add_to(batch, element("BTCUSD", second))
+    (tombstone,) = batch.tombstones
+    assert (tombstone.symbol, tombstone.newest_ms) == ("OLDUSD", START_MS)
+    assert START_MS + 90_000 <= tombstone.event_time_ms < START_MS + 100_000
+    assert not batch.empty
+
+    case.add_to(batch, element("OLDUSD", 100), element("BTCUSD", 100))
+    assert batch.tombstones == [], "in this transaction it has returned already"
+    assert len(batch.due) == 1
+
+
+def test_without_a_compacted_topic_there_are_no_tombstones() -> None:
+    case = Case()
+    case.pipeline.latest_loaded(Held({}, {}))
+    batch = Batch()
+    case.add_to(batch, element("OLDUSD", 0), element("BTCUSD", 0))
+    for second in range(1, 200):
+        case.add_to(batch, element("BTCUSD", second))
+    assert batch.due == []
+
+
+def test_a_history_read_anew_makes_no_tombstone_before_the_compacted_topic_was_read_too() -> None:
+    case = Case(tombstone_after_ms=90_000)
+    case.pipeline.latest_loaded(Held({}, {}))
+    case.add(element("OLDUSD", 0), element("BTCUSD", 0))
+    case.pipeline.history_loaded()
+    batch = Batch()
+    for second in range(1, 200):
+        case.add_to(batch, element("BTCUSD", second))
+    assert batch.due == []
+    case.pipeline.latest_loaded(Held({"OLDUSD": START_MS}, {}))
+    assert [each.symbol for each in case.add(element("BTCUSD", 200)).due] == ["OLDUSD"]

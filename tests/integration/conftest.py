@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,3 +16,10 @@ def stack_to_break() -> Iterator[LocalStack]:
     prepare()
     with LocalStack() as running:
         yield running
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    """What is entered or called back here ends with the test."""
+    with ExitStack() as stack:
+        yield stack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -40,7 +40,15 @@ class Replica:
     """A journal and a sink, told to take over after a second and a half."""
 
     def __init__(
-        self, folder: Path, name: str, stack: LocalStack, topic: str, *, exactly_once: bool, latest: str | None = None
+        self,
+        folder: Path,
+        name: str,
+        stack: LocalStack,
+        topic: str,
+        *,
+        exactly_once: bool = True,
+        latest: str | None = None,
+        tombstone_after_ms: int | None = None,
     ) -> None:
         self.told: list[Happening] = []
         self.aside: list[Outgoing] = []
@@ -62,7 +70,8 @@ class Replica:
                 config={},
             )
             counts = ensure_topics(kafka, wanted, create=True, tell=self.told.append)
-            return Prepared(counts[topic], 1, 2, read_schema_file(find_schema_file("feed_event")))
+            event_schema = read_schema_file(find_schema_file("feed_event"))
+            return Prepared(counts[topic], 1, 2, event_schema, counts.get(latest) if latest else None)
 
         self.sink = Sink(
             SinkOptions(
@@ -76,6 +85,7 @@ class Replica:
                 takeover_after_s=1.5,
                 max_records=10_000,
                 history_window_ms=600_000,
+                tombstone_after_ms=tombstone_after_ms,
             ),
             normalizer=Normalizer(SCHEMA, ahead_ms=None, behind_ms=None),
             cadence_ms=SCHEMA.feed.cadence_ms,
@@ -121,12 +131,6 @@ def keys_and_times(stack: LocalStack, topic: str) -> Counter[tuple[str, int]]:
         return found
     finally:
         reader.close()
-
-
-@pytest.fixture
-def running() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def expected(seconds: int) -> Counter[tuple[str, int]]:
@@ -244,28 +248,3 @@ def test_what_is_in_the_topic_is_not_written_again_after_a_start_from_an_old_jou
         second.journal.put(frame(number))
     wait_for(second.delivered)
     assert keys_and_times(stack, topic_name) == expected(12)
-
-
-def test_the_latest_topic_is_compacted_and_gets_each_record_in_the_same_partition(
-    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
-) -> None:
-    latest = f"{topic_name}.latest"
-    only = Replica(tmp_path, "only", stack, topic_name, exactly_once=True, latest=latest)
-    running.callback(only.end)
-    for number in range(5):
-        only.journal.put(frame(number))
-    wait_for(only.delivered)
-    assert keys_and_times(stack, latest) == keys_and_times(stack, topic_name) == expected(5)
-    assert partitions_of(stack, latest) == partitions_of(stack, topic_name)
-
-
-def partitions_of(stack: LocalStack, topic: str) -> dict[str, int]:
-    reader = TopicReader({"bootstrap.servers": stack.bootstrap_servers}, topic, lambda value: {"value": value})
-    try:
-        reader.start(0)
-        found: dict[str, int] = {}
-        while not reader.at_end:
-            found.update((row.key, row.partition) for row in reader.rows(0.1))
-        return found
-    finally:
-        reader.close()

@@ -85,7 +85,9 @@ def test_missing_topics_are_made_with_explicit_settings(
     assert records["retention.ms"] == "604800000"
     assert records["message.timestamp.type"] == "CreateTime"
     assert int(ledger["retention.ms"]) > int(records["retention.ms"])
-    assert config_of(admin, f"{topic_name}.latest")["cleanup.policy"] == "compact"
+    latest = config_of(admin, f"{topic_name}.latest")
+    assert latest["cleanup.policy"] == "compact"
+    assert int(latest["segment.ms"]) <= 3_600_000, "what is not compacted yet must be read by whoever starts"
 
 
 def test_topics_that_are_there_are_taken_as_they_are(
