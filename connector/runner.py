@@ -193,6 +193,7 @@ class Connector:
         finally:
             http.stop()
             self.journal.close(2.0)
+            self.telemetry.flush()
 
     async def _receive(self, source: Source) -> str:
         """Until the source ends, a signal comes, or the sink fails: which of them."""

@@ -51,4 +51,5 @@ async def _record(config: Config, path: Path, seconds: float | None) -> int:
         pass
     finally:
         file.close()
+        telemetry.flush()
     return file.frames

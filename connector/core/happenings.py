@@ -295,6 +295,13 @@ class Followed(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class LogLinesLost(Happening):
+    """Nobody read the log for a while; it goes on from here."""
+
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started(Happening):
     version: str
     replica: str

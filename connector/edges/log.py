@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
 
 from connector.core.secrets import MASK
+from connector.edges.log_writer import LineWriter
 
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -42,11 +42,11 @@ def cleaner(secrets: Iterable[str]) -> Clean:
 
 
 def open_log(
-    log_format: LogFormat, log_level: LogLevel, stream: TextIO | None = None
+    log_format: LogFormat, log_level: LogLevel, target: LineWriter | TextIO
 ) -> structlog.typing.FilteringBoundLogger:
-    """A logger whose first argument is the event's name, the rest its fields."""
+    """A logger whose first argument is the event's name, the rest its fields. A stream is waited for."""
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream or sys.stderr),
+        target if isinstance(target, LineWriter) else structlog.PrintLogger(target),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),

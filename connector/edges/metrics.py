@@ -154,6 +154,7 @@ class Metrics:
         )
 
         # Process
+        self.log_lines_lost = counter("log_lines_lost", "Log lines lost, because nobody read standard error.")
         self.ready = gauge("ready", "1 while /readyz answers 200.")
         self.build = gauge("build_info", "1; what runs here.", "version", "replica", "topic")
         ProcessCollector(registry=self.registry)

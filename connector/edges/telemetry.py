@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from connector.core.happenings import Committed, FrameReceived, Happening, Rejected
+from connector.core.happenings import Committed, FrameReceived, Happening, LogLinesLost, Rejected
 from connector.core.log_repeats import Repeats
 from connector.core.status import Status, why_not_ready
 from connector.edges.log import LogFormat, LogLevel, cleaner, open_log
+from connector.edges.log_writer import LineWriter
 from connector.edges.metrics import Metrics
 from connector.edges.telemetry_lines import LINES, Fields, Line
 
 _RECENT = 10
 _RATE_WINDOW_S = 60.0
+_STANDARD_ERROR = 2
+_FLUSH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ class _Sample:
 class Telemetry:
     """Log, metrics and what the status page shows of the past. Any thread may call; nothing is raised.
 
-    ``secrets`` are values that must not be shown wherever they turn up.
+    ``secrets`` are values that must not be shown wherever they turn up. The log goes to *stream*, which is waited
+    for; without one to standard error, which is not.
     """
 
     def __init__(
@@ -73,7 +77,9 @@ class Telemetry:
         self.clean = cleaner(secrets)
         self._clock_s = clock
         self._monotonic_s = monotonic
-        self._log = open_log(log_format, log_level, stream)
+        target = LineWriter(_STANDARD_ERROR) if stream is None else stream
+        self._lines = target if isinstance(target, LineWriter) else None
+        self._log = open_log(log_format, log_level, target)
         self._lock = threading.Lock()
         self._repeats: Repeats[Happening] = Repeats()
         self._recent: dict[type[Happening], deque[Logged]] = {}
@@ -107,6 +113,8 @@ class Telemetry:
             self._samples.append(sample)
             while now_s - self._samples[0].at_s > _RATE_WINDOW_S:
                 self._samples.popleft()
+        if self._lines is not None and (lost := self._lines.take_lost()):
+            self.tell(LogLinesLost(lost))
         self.sum_up()
 
     def sum_up(self, *, everything: bool = False) -> None:
@@ -115,6 +123,11 @@ class Telemetry:
             due = self._repeats.due(self._monotonic_s(), all_of_them=everything)
         for summary in due:
             self._write(self._logged(LINES[type(summary.last)], summary.last, times=summary.times))
+
+    def flush(self) -> None:
+        """Wait for the log to be written, as long as somebody reads it."""
+        if self._lines is not None:
+            self._lines.flush(_FLUSH_S)
 
     def rates(self) -> Rates:
         with self._lock:

@@ -333,6 +333,13 @@ _TABLE: tuple[Line[Any], ...] = (
     Line(h.Followed, "", "debug", "", _followed),
     # Process
     Line(
+        h.LogLinesLost,
+        "log_lines_lost",
+        "warning",
+        "Whoever reads standard error stopped for a while, and so many lines before this one were lost.",
+        lambda m, it: m.log_lines_lost.inc(it.lines),
+    ),
+    Line(
         h.Started,
         "started",
         "info",

@@ -1,8 +1,11 @@
 import inspect
 import io
 import json
+import os
 import re
 import threading
+import time
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
@@ -19,10 +22,13 @@ from connector.core.happenings import (
     JournalDropped,
     Rejected,
     SocketClosed,
+    SocketOpened,
     Stopped,
     Waiting,
 )
 from connector.core.values import Reason, Reject
+from connector.edges import telemetry as telemetry_module
+from connector.edges.log_writer import MOST_WAITING
 from connector.edges.telemetry import Telemetry
 from connector.edges.telemetry_lines import LINES
 from tests.core.test_status import NOW_MS, STATUS
@@ -269,3 +275,25 @@ def test_labels_never_take_text_from_outside(bench: Bench) -> None:
     page = generate_latest(bench.telemetry.metrics.registry).decode()
     assert "S49" not in page
     assert "problem 49" not in page
+
+
+def test_a_log_that_nobody_reads_for_a_while_says_so_afterwards(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    monkeypatch.setattr(telemetry_module, "_STANDARD_ERROR", writing)
+    telemetry = Telemetry()
+    for number in range(3 * MOST_WAITING):
+        telemetry.tell(SocketOpened("ws-1", f"{number:0500}"))
+    read = bytearray()
+    deadline_s = time.monotonic() + 10
+    while b"log_lines_lost" not in read and time.monotonic() < deadline_s:
+        telemetry.observe(STATUS)
+        with suppress(BlockingIOError):
+            read += os.read(reading, 65_536)
+    telemetry.flush()
+    assert b" log_lines_lost " in read
+    lost = telemetry.metrics.registry.get_sample_value("binance_kafka_source_log_lines_lost_total")
+    assert lost is not None
+    assert 0 < lost <= 2 * MOST_WAITING
+    os.close(writing)
+    os.close(reading)
