@@ -10,7 +10,7 @@ from connector.core.errors import ConfigurationError
 from connector.core.sql import quoted_name, quoted_text
 from connector.core.table import Column, ColumnKind, RecordTable
 
-CHECKED_AGAINST = "ksqlDB 0.29"
+CHECKED_AGAINST = "ksqlDB 0.30.0 (its repository, August 2026)"
 
 
 class KsqlKind(StrEnum):
@@ -37,16 +37,21 @@ _PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RESERVED = frozenset(
     re.findall(
         r"\w+",
-        """ADVANCE ALL ALTER AND ARRAY AS ASSERT AT BEGIN BETWEEN BY CASE CAST CATALOG CHANGES COLUMN COLUMNS CONNECTOR
-    CREATE DATE DAY DECIMAL DEFINE DELETE DESCRIBE DISTINCT DROP ELSE EMIT END ESCAPE EXISTS EXPLAIN EXPORT EXTENDED
-    FALSE FINAL FOR FROM FULL FUNCTION GRACE GROUP HAVING HEADER HEADERS HOPPING HOUR IF IN INNER INSERT INTEGER
-    INTERVAL INTO IS JOIN KEY LAMBDA LEFT LIKE LIMIT LIST LOAD MAP MATERIALIZED MINUTE MONTH NAMESPACE NOT NULL ON OR
-    OUTER PARTITION PARTITIONS PAUSE PERIOD PRIMARY PRINT PROPERTIES QUERIES QUERY RENAME REPLACE RESET RESUME RETENTION
-    RIGHT ROWTIME RUN SAMPLE SCHEMA SCRIPT SECOND SELECT SESSION SET SHOW SINK SIZE SOURCE STREAM STREAMS STRUCT TABLE
-    TABLES TERMINATE THEN TIME TIMESTAMP TO TOPIC TOPICS TRUE TUMBLING TYPE TYPES UNDEFINE UNSET VALUES VARIABLE
-    VARIABLES VIEW WHEN WHERE WINDOW WINDOWSTART WINDOWEND WITH WITHIN YEAR ZONE""",
+        """ADVANCE ALL ALTER AND ARRAY AS ASSERT AT BEGINNING BETWEEN BY CASE CAST CATALOG CHANGES COLUMN COLUMNS
+        CONNECTOR CONNECTORS CREATE DATE DAY DAYS DECIMAL DEFINE DELETE DESCRIBE DISTINCT DROP ELSE EMIT END ESCAPE
+        EXISTS EXPLAIN EXPORT EXTENDED FALSE FINAL FROM FULL FUNCTION FUNCTIONS GRACE GROUP HAVING HEADER HEADERS
+        HOPPING HOUR HOURS IF IN INNER INSERT INTEGER INTERVAL INTO IS JOIN KEY LEFT LIKE LIMIT LIST LOAD MAP
+        MATERIALIZED MILLISECOND MILLISECONDS MINUTE MINUTES MONTH MONTHS NAMESPACE NOT NULL ON OR OUTER PARTITION
+        PARTITIONS PAUSE PERIOD PRIMARY PRINT PROPERTIES QUERIES QUERY RENAME REPLACE RESET RESUME RETENTION RIGHT
+        RUN SAMPLE SCHEMA SCRIPT SECOND SECONDS SELECT SESSION SET SHOW SINK SIZE SOURCE STREAM STREAMS STRUCT
+        TABLE TABLES TERMINATE THEN TIME TIMESTAMP TO TOPIC TOPICS TRUE TUMBLING TYPE TYPES UNDEFINE UNSET VALUES
+        VARIABLES VIEW WHEN WHERE WINDOW WITH WITHIN YEAR YEARS ZONE""",
     )
 )
+"""Every word that its grammar keeps for itself, and some that it does not: to quote one too many does no harm."""
+
+_SYSTEM_COLUMNS = frozenset({"ROWTIME", "ROWPARTITION", "ROWOFFSET", "WINDOWSTART", "WINDOWEND"})
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def ksql_statements(
@@ -60,7 +65,7 @@ def ksql_statements(
         raise ConfigurationError(f"topic {topic.name}: is not compacted; use --kind table")
     if kind is KsqlKind.STREAM and topic.compacted:
         raise ConfigurationError(f"topic {topic.name}: is compacted, its tombstones are no events; use --kind latest")
-    _check_names(record, topic)
+    _check_names(record, topic, name)
     created = "STREAM" if kind is KsqlKind.STREAM else "TABLE"
     key = "KEY" if kind is KsqlKind.STREAM else "PRIMARY KEY"
     columns = [f"  {ksql_name(record.key.name)} {_type(record.key)} {key}"]
@@ -71,7 +76,8 @@ def ksql_statements(
         "  VALUE_FORMAT = 'AVRO'",
         f"  PARTITIONS = {topic.partitions}",
     ]
-    if record.time is not None:
+    # A table reads a time column of a tombstone, finds none, and passes over the tombstone.
+    if record.time is not None and kind is not KsqlKind.LATEST:
         properties.append(f"  TIMESTAMP = {quoted_text(ksql_name(record.time.name))}")
     create = "\n".join(
         [
@@ -87,10 +93,12 @@ def ksql_statements(
     made = f"{made_from}, " if made_from else ""
     remarks = [
         f"-- Made from {made}topic {topic.name} with {topic.partitions} partitions.",
-        f"-- Checked against the documentation of {CHECKED_AGAINST}, not run.",
-        "-- The topic is written in transactions. Only with exactly_once_v2 do the server's queries leave out what",
-        "-- was aborted; for all queries, in the server's properties:",
+        f"-- Checked against the documentation and the grammar of {CHECKED_AGAINST}, not run.",
+        "-- The topic is written in transactions. To leave out what was aborted, set in the server's properties:",
         "--   ksql.streams.processing.guarantee=exactly_once_v2",
+        "--   ksql.streams.consumer.isolation.level=read_committed",
+        "-- The second is for pull queries on streams, which are at_least_once whatever the first says. Of the first,",
+        "-- the documentation says both that SET can choose it for a query, and that it cannot.",
         "-- Names are not quoted, so ksqlDB folds them to upper case, and finds the fields whatever their case.",
     ]
     return (
@@ -107,9 +115,15 @@ def ksql_name(name: str) -> str:
     return quoted_name(name.upper())
 
 
-def _check_names(record: RecordTable, topic: TopicShape) -> None:
+def _check_names(record: RecordTable, topic: TopicShape, name: str) -> None:
+    if not _SOURCE_NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} is no name for a stream or table of ksqlDB: letters, digits, '_' and '-'")
     seen: dict[str, str] = {}
     for column in record.columns:
+        if column.name.upper() in _SYSTEM_COLUMNS:
+            raise ConfigurationError(
+                f"topic {topic.name}: ksqlDB keeps the name {column.name!r} of a field for itself, quoted or not"
+            )
         other = seen.setdefault(column.name.upper(), column.name)
         if other != column.name:
             raise ConfigurationError(

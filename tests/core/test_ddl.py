@@ -174,10 +174,12 @@ def test_ksqldb_stream(record: RecordTable) -> None:
     assert as_script(statements) == (
         """\
 -- Made from subject s, topic venue.price with 6 partitions.
--- Checked against the documentation of ksqlDB 0.29, not run.
--- The topic is written in transactions. Only with exactly_once_v2 do the server's queries leave out what
--- was aborted; for all queries, in the server's properties:
+-- Checked against the documentation and the grammar of ksqlDB 0.30.0 (its repository, August 2026), not run.
+-- The topic is written in transactions. To leave out what was aborted, set in the server's properties:
 --   ksql.streams.processing.guarantee=exactly_once_v2
+--   ksql.streams.consumer.isolation.level=read_committed
+-- The second is for pull queries on streams, which are at_least_once whatever the first says. Of the first,
+-- the documentation says both that SET can choose it for a query, and that it cannot.
 -- Names are not quoted, so ksqlDB folds them to upper case, and finds the fields whatever their case.
 SET 'processing.guarantee' = 'exactly_once_v2';
 
@@ -209,6 +211,8 @@ def test_ksqldb_tables(record: RecordTable) -> None:
     assert "CREATE TABLE price (\n  symbol VARCHAR PRIMARY KEY," in table
     assert "CREATE TABLE price_latest (" in latest
     assert "KAFKA_TOPIC = 'venue.price.latest'" in latest
+    assert "TIMESTAMP = 'event_time'" in table
+    assert "TIMESTAMP =" not in latest, "ksqlDB would pass over its tombstones"
     with pytest.raises(ConfigurationError, match="not compacted"):
         ksql_statements(record, TOPIC, name="p", kind=KsqlKind.LATEST)
     with pytest.raises(ConfigurationError, match="tombstones"):
@@ -221,7 +225,21 @@ def test_ksqldb_takes_names_that_differ_by_case_for_one() -> None:
         ksql_statements(read_table([text], "s"), TOPIC, name="p", kind=KsqlKind.STREAM)
 
 
+@pytest.mark.parametrize("name", ["rowtime", "RowOffset", "windowstart"])
+def test_ksqldb_keeps_some_names_for_itself(name: str) -> None:
+    text = SCHEMA.replace('"note"', f'"{name}"')
+    with pytest.raises(ConfigurationError, match=f"ksqlDB keeps the name '{name}'"):
+        ksql_statements(read_table([text], "s"), TOPIC, name="p", kind=KsqlKind.STREAM)
+
+
+def test_ksqldb_refuses_other_characters_in_the_name_of_a_table(record: RecordTable) -> None:
+    with pytest.raises(ConfigurationError, match=r"'a\.b' is no name"):
+        ksql_statements(record, TOPIC, name="a.b", kind=KsqlKind.STREAM)
+
+
 def test_ksqldb_names() -> None:
+    for reserved in ("days", "hours", "milliseconds", "connectors", "size", "from"):
+        assert ksql_name(reserved) == f"`{reserved.upper()}`"
     assert ksql_name("asset_index") == "asset_index"
     assert ksql_name("timestamp") == "`TIMESTAMP`"
     assert ksql_name("asset-index") == "`ASSET-INDEX`"
