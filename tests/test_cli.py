@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from connector.cli import COMMANDS, exit_code_of
+from connector.commands.gaps import moment
 from connector.config import OPTIONS, Config
 from connector.core.errors import ConfigurationError, FatalError, RetryableError
 
@@ -56,7 +57,17 @@ def test_version(capsys: Capture) -> None:
     assert "binance-kafka-source, version 0." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["fly"], ["run", "--fast"], ["run", "--config"], ["config", "hide"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["run", "--fast"],
+        ["run", "--config"],
+        ["config", "hide"],
+        ["demo", "--rate", "3"],
+        ["gaps", "--since", "soon"],
+    ],
+)
 def test_mistakes_on_the_command_line(arguments: list[str], capsys: Capture) -> None:
     assert exit_code_of(arguments) == 2
     said = capsys.readouterr()
@@ -66,6 +77,15 @@ def test_mistakes_on_the_command_line(arguments: list[str], capsys: Capture) -> 
 
 
 # run
+
+
+def test_a_demo_with_a_wrong_feed_starts_nothing(capsys: Capture) -> None:
+    assert exit_code_of(["demo", "--feed", "wss://host/market"]) == 2
+    assert 'feed.url = "wss://host"' in capsys.readouterr().err
+
+
+def test_so_long_ago_that_there_was_no_time_is_the_beginning() -> None:
+    assert moment("99999999999d") == 0
 
 
 def test_run_gets_the_options_and_gives_the_exit_code(runner: Put) -> None:

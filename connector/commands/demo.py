@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connector.core.addresses import check_base_url
 from connector.core.errors import ConfigurationError, FatalError, RetryableError
 from connector.local.processes import Server
 
@@ -34,11 +35,24 @@ STOP_S = 3.0
 LINES_AROUND_THE_TABLE = 9
 
 
+def _whole_milliseconds(_context: click.Context, _parameter: click.Parameter, rate: float) -> float:
+    if not 0 < rate <= 1000 or 1000 % rate:
+        raise click.BadParameter(f"{rate:g} a second: the time between two must be whole milliseconds, as for 1, 5, 10")
+    return rate
+
+
 @click.command("demo")
 @click.option("--seconds", type=float, help="End after so long; without it: Ctrl-C.")
 @click.option("--feed", help="Base address of the real exchange (wss://…) instead of the fake one.")
 @click.option("--symbols", type=click.IntRange(min=1), default=60, show_default=True, help="Of the fake exchange.")
-@click.option("--rate", type=float, default=1.0, show_default=True, help="Arrays a second of the fake exchange.")
+@click.option(
+    "--rate",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=_whole_milliseconds,
+    help="Arrays a second of the fake exchange.",
+)
 def command(seconds: float | None, feed: str | None, symbols: int, rate: float) -> None:
     """Start a broker, a registry, an exchange and the connector here; show the topic; stop them all."""
     from rich.console import Console
@@ -49,6 +63,8 @@ def command(seconds: float | None, feed: str | None, symbols: int, rate: float) 
         raise ConfigurationError(
             f"the demo needs the extra 'local' ({error.name} is missing): pip install 'binance-kafka-source[local]'"
         ) from error
+    if feed is not None:
+        check_base_url(feed)
     console = Console(width=None if sys.stdout.isatty() else 120)
     ended = _ended_by_signal()
     with ExitStack() as running:

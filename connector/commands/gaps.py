@@ -31,7 +31,8 @@ def moment(text: str) -> int:
     Raises :class:`click.BadParameter`.
     """
     if ago := _DURATION.fullmatch(text):
-        return time.time_ns() // 1_000_000 - round(float(ago[1]) * _UNIT_S[ago[2]] * 1000)
+        now_ms = time.time_ns() // 1_000_000
+        return now_ms - round(min(float(ago[1]) * _UNIT_S[ago[2]] * 1000, now_ms))
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:

@@ -19,6 +19,7 @@ from connector.core.witness import Span
 from connector.edges import journal_file
 from connector.edges.journal_file import Entry, JournalFile, JournalFileError, Stored, Trouble
 
+_SQLITE = b"SQLite format 3\0"
 _STEP_FRAMES = 500
 _STEP_BYTES = 4 * 1024 * 1024
 _RETRY_S = {Trouble.FULL: 2.0, Trouble.READ_ONLY: 5.0, Trouble.DAMAGED: 5.0, Trouble.UNUSABLE: 5.0}
@@ -51,6 +52,7 @@ class JournalStore:
         connect: journal_file.Connect,
     ) -> None:
         self._path = path
+        self._lock_path = path.with_name(path.name + ".lock")
         self._tell = tell
         self._clock_ns = clock
         self._held_in_memory = held_in_memory
@@ -74,6 +76,7 @@ class JournalStore:
 
         Raises :class:`ConfigurationError` where another process uses this journal or the file is not ours.
         """
+        self._refuse_foreign()
         try:
             self._take_lock()
             try:
@@ -322,10 +325,23 @@ class JournalStore:
         if batch:
             file.insert(batch, self._clock_ns())
 
+    def _refuse_foreign(self) -> None:
+        """A damaged journal is set aside; what never was one must not be. An earlier run leaves its lock file."""
+        try:
+            with self._path.open("rb") as file:
+                start = file.read(len(_SQLITE))
+        except OSError:  # not there, or in a trouble that opening it will tell
+            return
+        if start and start != _SQLITE and not self._lock_path.exists():
+            raise ConfigurationError(
+                f"journal.path {self._path} is no journal: give the journal a file of its own, or, where this is one "
+                "that was damaged, move it away."
+            )
+
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        path = self._path.with_name(self._path.name + ".lock")
+        path = self._lock_path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

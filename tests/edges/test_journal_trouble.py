@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from connector.core.errors import ConfigurationError
 from connector.core.happenings import JournalDropped, JournalMended, JournalTroubled
 from connector.edges import journal, journal_file, journal_store
 from tests.edges.journal_support import Told, eventually, frame, new_journal, opened, put_all, read_all
@@ -166,8 +167,10 @@ def test_damaged_between_two_runs(tmp_path: Path, seed: int) -> None:
     assert len(told.of(JournalTroubled)) == len(told.of(JournalMended)) >= 1
 
 
-def test_no_database_at_all(tmp_path: Path) -> None:
+def test_no_database_any_more(tmp_path: Path) -> None:
     path, told = tmp_path / "j", Told()
+    with opened(new_journal(path, tell=Told())):
+        pass
     path.write_bytes(random.Random(3).randbytes(100_000))
     with opened(new_journal(path, tell=told)) as journal:
         put_all(journal, [frame(1)])
@@ -176,6 +179,16 @@ def test_no_database_at_all(tmp_path: Path) -> None:
     assert len(asides(path)) == 1
     with opened(new_journal(path, tell=told)) as journal:
         assert journal.frames == 1
+
+
+def test_a_file_that_never_was_a_journal_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "connector.toml"
+    path.write_text("[feed]\n")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="is no journal"), opened(new_journal(path, tell=Told())):
+            pass
+    assert path.read_text() == "[feed]\n"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_altered_frame_is_never_read(tmp_path: Path) -> None:
