@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 
 SPARE_PLACES = 64
@@ -76,6 +76,15 @@ class SymbolHistory:
         self.newest = event_time_ms
 
 
+def append_all(histories: Iterable[SymbolHistory], event_time_ms: int, contents: Iterable[int]) -> None:
+    """One tick more for each, of the same event time. As ``append`` does, without a call for each."""
+    for each, content in zip(histories, contents, strict=True):
+        at = each._at
+        each._times[at] = each.newest = event_time_ms
+        each._hashes[at] = content
+        each._at = at + 1 if at + 1 < len(each._times) else 0
+
+
 class History:
     """All symbols, and the periods in which any of them had a tick.
 
@@ -87,6 +96,7 @@ class History:
         self.window_ms = window_ms
         self._capacity = self._places(window_ms)
         self.symbols: dict[str, SymbolHistory] = {}
+        self._together: tuple[Sequence[str], list[SymbolHistory]] = ((), [])
         self.periods = array("q")
         self.newest_ms = -1
 
@@ -101,6 +111,19 @@ class History:
         if known is None:
             known = self.symbols[symbol] = SymbolHistory(self._capacity)
         return known
+
+    def known(self, symbols: Sequence[str]) -> list[SymbolHistory] | None:
+        """Those of a frame's symbols; None where one of them is new, or there twice.
+
+        Frame after frame has the same ones, so they are looked up once.
+        """
+        asked, found = self._together
+        if symbols != asked:
+            if not self.symbols.keys() >= (distinct := set(symbols)) or len(distinct) < len(symbols):
+                return None
+            found = [self.symbols[symbol] for symbol in symbols]
+            self._together = (symbols, found)
+        return found
 
     def add_period(self, event_time_ms: int) -> None:
         """Some symbol had a tick then."""
@@ -123,6 +146,7 @@ class History:
         span_ms = min(span_ms, LONGEST_SPAN_MS)
         self._capacity = self._places(self.window_ms + span_ms)
         self.symbols.clear()
+        self._together = ((), [])
         del self.periods[:]
         self.newest_ms = -1
         return span_ms
@@ -137,6 +161,7 @@ class History:
 
     def roll_back(self, passed: Mapping[str, int]) -> None:
         """Forget every tick newer than what the topic was seen to hold (``passed``: newest event time by symbol)."""
+        self._together = ((), [])
         for symbol in list(self.symbols):
             if symbol in passed:
                 self.symbols[symbol].keep_to(passed[symbol])

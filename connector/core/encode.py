@@ -129,12 +129,12 @@ def content_writers(schema: StreamSchema) -> tuple[Writer, ...]:
     )
 
 
-def column_writers(schema: StreamSchema, writers: tuple[Writer, ...]) -> tuple[ColumnWriter, ...]:
+def column_writers(schema: StreamSchema, writers: tuple[Writer, ...]) -> tuple[SameAgain, ...]:
     """The same for many elements at once: each takes one field of all of them."""
     return tuple(_column_writer(spec, write) for spec, write in zip(schema.content_fields, writers, strict=True))
 
 
-def _column_writer(spec: FieldSpec, write: Writer) -> ColumnWriter:
+def _column_writer(spec: FieldSpec, write: Writer) -> SameAgain:
     if spec.kind is Kind.DECIMAL and not spec.nullable:
         return SameAgain(DecimalColumn(spec.precision, spec.scale))
     return SameAgain(lambda column: list(map(write, column)))
@@ -148,13 +148,14 @@ class SameAgain:
 
     def __init__(self, write: ColumnWriter) -> None:
         self._write = write
-        self._column: Sequence[Any] = ()
         self._encoded: list[bytes] = []
+        self.column: Sequence[Any] = ()
+        """The last one written; of columns equal to each other, the first."""
 
     def __call__(self, column: Sequence[Any]) -> list[bytes]:
-        if column != self._column:
+        if column != self.column:
             self._encoded = self._write(column)
-            self._column = column
+            self.column = column
         return self._encoded
 
 

@@ -17,6 +17,8 @@ neighbours be ticks.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from itertools import chain
 from operator import call
 from typing import Any
 
@@ -123,7 +125,7 @@ class Shape:
     def fast(self, frame: Frame, window: Window) -> Normalized | None:
         """None where not every element is as it should be."""
         data = frame.data
-        symbols: list[str] = []
+        slices: list[Sequence[str]] = []
         times: list[int] = []
         contents: list[bytes] = []
         try:
@@ -134,11 +136,12 @@ class Shape:
                 columns = self._decoder.columns(elements[start : start + _SLICE])
                 window.check(min(columns[self._time_at]))
                 window.check(max(columns[self._time_at]))
-                symbols += columns[self._key_at]
                 times += columns[self._time_at]
                 contents += map(b"".join, zip(*map(call, self._column_writers, columns), strict=True))
+                slices.append(self._column_writers[self._key_at].column)
         except _OBJECTIONS:
             return None
+        symbols = slices[0] if len(slices) == 1 else list(chain.from_iterable(slices))
         unknown = frozenset() if only_known else self._unknown.of_good_frame(data, len(symbols))
         ticks = Ticks(symbols, times, contents, range(len(symbols)))
         return Normalized(ticks, (), stream or frame.stream, unknown)

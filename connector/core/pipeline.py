@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
-from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, content_hash
+from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, append_all, content_hash
 from connector.core.encode import RecordEncoder
 from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
@@ -121,6 +121,7 @@ class Pipeline:
         self._refused: dict[int, int] = {}
         self._unknown_fields: set[str] = set()
         self._symbol_sets: dict[frozenset[str], frozenset[str]] = {}
+        self._last_set: tuple[Sequence[str], frozenset[str]] = ((), frozenset())
 
     def history_loaded(self) -> None:
         """The history was read anew, or rolled back: nothing that was told in a lost transaction is taken as told."""
@@ -193,20 +194,18 @@ class Pipeline:
         """
         symbols, times = ticks.symbols, ticks.event_times_ms
         event_time_ms, cadence = times[0], self._history.cadence_ms
-        histories = self._history.symbols
-        if frame.origin is Origin.REST or not histories.keys() >= (distinct := set(symbols)):
+        known = self._history.known(symbols)
+        if frame.origin is Origin.REST or known is None:
             return False
-        known = [histories[symbol] for symbol in symbols]
         newest = list(map(_newest, known))
         period_before_ms = event_time_ms - event_time_ms % cadence - cadence
         if not (
-            times.count(event_time_ms) == len(times) == len(distinct)
+            times.count(event_time_ms) == len(times)
             and period_before_ms <= min(newest)
             and max(newest) < event_time_ms
         ):
             return False
-        for of_symbol, hashed in zip(known, map(content_hash, ticks.contents), strict=True):
-            of_symbol.append(event_time_ms, hashed)
+        append_all(known, event_time_ms, map(content_hash, ticks.contents))
         batch.symbols += symbols
         batch.event_times_ms += times
         batch.values += self._encoder.encode_all(ticks.contents, frame.received_at_ns // 1_000_000, frame.origin)
@@ -281,19 +280,23 @@ class Pipeline:
         cadence = self._history.cadence_ms
         # A row from REST gives way to a tick of the same period, whose event time may be a little less.
         round_ms = cadence if frame.origin is Origin.REST else 1
-        by_time: dict[int, set[str]] = {}
         first_ms, times = ticks.event_times_ms[0], ticks.event_times_ms
         if times.count(first_ms) == len(times):
-            by_time[first_ms // round_ms * round_ms] = set(ticks.symbols)
-        else:
-            for symbol, event_time_ms in zip(ticks.symbols, times, strict=True):
-                by_time.setdefault(event_time_ms // round_ms * round_ms, set()).add(symbol)
+            mark = first_ms // round_ms * round_ms
+            return Passage(mark, ((mark, self._shared(ticks.symbols)),), exact=round_ms == 1)
+        by_time: dict[int, list[str]] = {}
+        for symbol, event_time_ms in zip(ticks.symbols, times, strict=True):
+            by_time.setdefault(event_time_ms // round_ms * round_ms, []).append(symbol)
         marks = tuple((mark, self._shared(symbols)) for mark, symbols in by_time.items())
         return Passage(max(by_time), marks, exact=round_ms == 1)
 
-    def _shared(self, symbols: set[str]) -> frozenset[str]:
+    def _shared(self, symbols: Sequence[str]) -> frozenset[str]:
         """One object for equal sets: thousands of waiting frames name the same symbols."""
-        if len(self._symbol_sets) > 1024:
-            self._symbol_sets.clear()
-        frozen = frozenset(symbols)
-        return self._symbol_sets.setdefault(frozen, frozen)
+        last, shared = self._last_set
+        if symbols != last:
+            if len(self._symbol_sets) > 1024:
+                self._symbol_sets.clear()
+            made = frozenset(symbols)
+            shared = self._symbol_sets.setdefault(made, made)
+            self._last_set = (symbols, shared)
+        return shared

@@ -48,13 +48,14 @@ class Ticks(Sequence[Tick]):
 
     Kept as columns, and made into tuples for whoever asks for a single one:
     nobody does in the normal run, where thousands of them would be made a
-    second, and gone through by the garbage collector.
+    second, and gone through by the garbage collector. Frame after frame has the
+    same symbols: then it is the very same column, whose texts have been hashed.
     """
 
     __slots__ = ("contents", "event_times_ms", "positions", "symbols")
 
     def __init__(
-        self, symbols: list[str], event_times_ms: list[int], contents: list[bytes], positions: Sequence[int]
+        self, symbols: Sequence[str], event_times_ms: list[int], contents: list[bytes], positions: Sequence[int]
     ) -> None:
         self.symbols = symbols
         self.event_times_ms = event_times_ms
