@@ -200,9 +200,7 @@ class Pipeline:
         newest = list(map(_newest, known))
         period_before_ms = event_time_ms - event_time_ms % cadence - cadence
         if not (
-            times.count(event_time_ms) == len(times)
-            and period_before_ms <= min(newest)
-            and max(newest) < event_time_ms
+            times.count(event_time_ms) == len(times) and period_before_ms <= min(newest) and max(newest) < event_time_ms
         ):
             return False
         append_all(known, event_time_ms, map(content_hash, ticks.contents))

@@ -117,7 +117,7 @@ def look_at_transactions(questions: BrokerQuestions) -> Iterator[Outcome]:
         )
         return
     try:
-        writer.write(())
+        writer.write((), ())
     except ConnectorError as error:
         yield problem("transactions", own_id, f"an empty transaction fails: {error}", "see the brokers' log")
     else:

@@ -17,7 +17,7 @@ from connector.core.ledger_events import EventEncoder, EventKind, FeedEvent
 from connector.core.pipeline import Batch, DeadLetter
 from connector.core.values import Reason
 from connector.edges.kafka_clients import Properties, partition_of
-from connector.edges.kafka_writer import Outgoing, headers_of
+from connector.edges.kafka_writer import Outgoing, Records, headers_of
 
 DEAD_LETTER_MAX_BYTES = 64 * 1024
 
@@ -43,6 +43,25 @@ class SinkOptions:
     """``None``: no tombstones in the latest topic."""
 
 
+class Keys(dict[str, bytes]):
+    """Symbols as keys."""
+
+    def __missing__(self, symbol: str) -> bytes:
+        key = self[symbol] = symbol.encode()
+        return key
+
+
+class Places(dict[bytes, int]):
+    """The partition of each key, among so many."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+
+    def __missing__(self, key: bytes) -> int:
+        place = self[key] = partition_of(key, self._partitions)
+        return place
+
+
 class Outbox:
     """Batches to records. ``partitions`` is the count pinned at the start: a symbol stays where it is.
 
@@ -55,26 +74,25 @@ class Outbox:
     ) -> None:
         self._options = options
         self._events = events
-        self._partitions = partitions
-        self._latest_partitions = latest_partitions or partitions
-        self._keys: dict[str, tuple[bytes, int, int]] = {}
+        self._places = Places(partitions)
+        self._latest_places = Places(latest_partitions or partitions)
+        self._keys = Keys()
 
-    def of(self, batch: Batch) -> Iterator[Outgoing]:
-        """Records (and the latest ones), tombstones, dead letters, ledger entries."""
-        topic, latest, keys = self._options.topic, self._options.latest_topic, self._keys
-        for symbol, event_time_ms, value in zip(batch.symbols, batch.event_times_ms, batch.values, strict=True):
-            if symbol not in keys:
-                key = symbol.encode()
-                places = partition_of(key, self._partitions), partition_of(key, self._latest_partitions)
-                keys[symbol] = (key, *places)
-            key, partition, of_latest = keys[symbol]
-            yield topic, partition, key, value, event_time_ms, None
-            if latest is not None:
-                yield latest, of_latest, key, value, event_time_ms, None
+    def records(self, batch: Batch) -> Iterator[Records]:
+        """The records, and the latest ones."""
+        topic, latest = self._options.topic, self._options.latest_topic
+        keys = list(map(self._keys.__getitem__, batch.symbols))
+        for name, places in ((topic, self._places), (latest, self._latest_places)):
+            if name is not None and keys:
+                yield Records(name, list(map(places.__getitem__, keys)), keys, batch.values, batch.event_times_ms)
+
+    def others(self, batch: Batch) -> Iterator[Outgoing]:
+        """Tombstones, dead letters, ledger entries."""
+        latest = self._options.latest_topic
         if latest is not None:
             for tombstone in batch.tombstones:
                 key = tombstone.symbol.encode()
-                yield latest, partition_of(key, self._latest_partitions), key, None, tombstone.event_time_ms, None
+                yield latest, self._latest_places[key], key, None, tombstone.event_time_ms, None
         for letter in batch.letters:
             yield self.letter(letter)
         for event in batch.events:

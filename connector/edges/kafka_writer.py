@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice, repeat
+from operator import length_hint
 from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -23,8 +27,25 @@ ABORT_TIMEOUT_S = 5.0
 Headers = list[tuple[str, str | bytes | None]]
 Outgoing = tuple[str, int, bytes | None, bytes | None, int, Headers | None]
 """One record for the broker: topic, partition (-1: the partitioner's choice), key, value, timestamp in milliseconds
-(0: now), headers. A plain tuple, which a generator makes in a quarter of the time that one with names takes.
+(0: now), headers.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of one topic, as columns of the same length."""
+
+    topic: str
+    partitions: Sequence[int]
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    timestamps_ms: Sequence[int]
+
+    def beyond(self, count: int) -> Iterable[Outgoing]:
+        """One by one, without the first so many."""
+        rows = zip(self.partitions, self.keys, self.values, self.timestamps_ms, strict=True)
+        for partition, key, value, timestamp_ms in islice(rows, count, None):
+            yield self.topic, partition, key, value, timestamp_ms, None
 
 
 class WriteError(ConnectorError):
@@ -41,7 +62,7 @@ class WriteError(ConnectorError):
 class Writer(Protocol):
     """Whoever may write to the topic."""
 
-    def write(self, outgoing: Iterable[Outgoing]) -> None:
+    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> None:
         """Return when all is acknowledged; raise :class:`WriteError` otherwise."""
 
     def close(self) -> None:
@@ -70,12 +91,12 @@ class TransactionalWriter:
             self.close()
             raise translated(error, f"taking transactional.id {transactional_id!r}") from error
 
-    def write(self, outgoing: Iterable[Outgoing]) -> None:
+    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> None:
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
         producer = self._producer
         try:
             producer.begin_transaction()
-            produce_all(producer, outgoing, deadline)
+            _produce(producer, records, others, deadline)
             producer.commit_transaction(max(1.0, deadline - time.monotonic()))
         except KafkaException as error:
             kafka_error = error.args[0]
@@ -113,11 +134,11 @@ class PlainWriter:
         if error is not None:
             self._failures.append(error)
 
-    def write(self, outgoing: Iterable[Outgoing]) -> None:
+    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> None:
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
         self._failures.clear()
         try:
-            produce_all(self._producer, outgoing, deadline)
+            _produce(self._producer, records, others, deadline)
         except KafkaException as error:
             raise WriteError(f"{error.args[0].str()} ({error.args[0].name()})", fenced=False) from error
         waiting = self._producer.flush(max(1.0, deadline - time.monotonic()))
@@ -127,6 +148,28 @@ class PlainWriter:
 
     def close(self) -> None:
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+
+
+def _produce(producer: Producer, records: Iterable[Records], others: Iterable[Outgoing], deadline: float) -> None:
+    for each in records:
+        produce_columns(producer, each, deadline)
+    produce_all(producer, others, deadline)
+
+
+def produce_columns(producer: Producer, records: Records, deadline: float) -> None:
+    """As ``produce_all``, for many records of one topic: ``map`` calls ``produce`` from C, which takes a quarter less
+    than a loop.
+
+    Where the queue is full in between, what is left of the last column tells how far it came, and the rest goes one
+    by one.
+    """
+    none, timestamps_ms = repeat(None), iter(records.timestamps_ms)  # the two left out are delivery callbacks
+    columns = (repeat(records.topic), records.values, records.keys, records.partitions, none, none, timestamps_ms)
+    try:
+        deque(map(producer.produce, *columns), maxlen=0)
+    except BufferError:
+        refused = len(records.timestamps_ms) - length_hint(timestamps_ms) - 1
+        produce_all(producer, records.beyond(refused), deadline)
 
 
 def produce_all(producer: Producer, outgoing: Iterable[Outgoing], deadline: float) -> None:

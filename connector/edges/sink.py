@@ -414,7 +414,7 @@ class Sink:
         started = time.monotonic()
         try:
             if not batch.empty:
-                writer.write(self._outbox.of(batch))
+                writer.write(self._outbox.records(batch), self._outbox.others(batch))
         except WriteError as error:
             self._tell(TransactionFailed(str(error), error.fenced))
             self._drop_writer("fenced" if error.fenced else "a transaction failed")

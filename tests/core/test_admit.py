@@ -3,7 +3,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.admit import CONTENT_UNKNOWN, LONGEST_SPAN_MS, Admission, History, SymbolHistory, content_hash
+from connector.core.admit import (
+    CONTENT_UNKNOWN,
+    LONGEST_SPAN_MS,
+    Admission,
+    History,
+    SymbolHistory,
+    append_all,
+    content_hash,
+)
 
 CADENCE_MS = 1000
 
@@ -114,3 +122,39 @@ def test_a_frame_of_another_year_takes_no_gigabytes() -> None:
     assert topic.clear(30 * 365 * 24 * 3_600_000) == LONGEST_SPAN_MS
     topic.add("BTCUSD", 1000, 11)
     assert len(topic.symbols["BTCUSD"]._times) < 100_000
+
+
+def test_the_symbols_of_a_frame_are_found_together_or_not_at_all() -> None:
+    topic = history(("BTCUSD", 1000, 11), ("ETHUSD", 1000, 12))
+    both = ("ETHUSD", "BTCUSD")
+    found = topic.known(both)
+    assert found == [topic.symbols[symbol] for symbol in both]
+    assert topic.known(("ETHUSD", "BTCUSD")) is found
+    assert topic.known(("ETHUSD", "ETHUSD")) is None
+    assert topic.known(("ETHUSD", "NEWUSD")) is None
+
+
+def test_what_was_found_together_is_looked_up_anew_once_the_topic_is_read_anew() -> None:
+    topic = history(("BTCUSD", 1000, 11), ("ETHUSD", 1000, 12))
+    both = ("ETHUSD", "BTCUSD")
+    assert topic.known(both)
+    topic.roll_back({"BTCUSD": 1000})
+    assert topic.known(both) is None
+    topic.add("ETHUSD", 2000, 22)
+    assert topic.known(both) == [topic.symbols[symbol] for symbol in both]
+    topic.clear()
+    assert topic.known(both) is None
+
+
+@given(st.integers(1, 9), st.lists(st.integers(0, 40), unique=True).map(sorted))
+def test_appending_to_all_is_appending_to_each(capacity: int, times: list[int]) -> None:
+    together, one_by_one = ([SymbolHistory(capacity) for _ in range(3)] for _ in range(2))
+    for event_time_ms in times:
+        append_all(together, event_time_ms, [7, 8, 9])
+        for ring, content in zip(one_by_one, (7, 8, 9), strict=True):
+            ring.append(event_time_ms, content)
+    for ring, other in zip(together, one_by_one, strict=True):
+        assert ring.newest == other.newest
+        for event_time_ms in range(42):
+            for content in (7, 8, 9):
+                assert ring.admission(event_time_ms, content) is other.admission(event_time_ms, content)
