@@ -173,9 +173,13 @@ class Config(Table, frozen=True):
     schema: SchemaOptions = SchemaOptions()
     topic: TopicOptions = TopicOptions()
     latest: LatestOptions = LatestOptions()
-    kafka: Annotated[Properties, option('Any librdkafka property, "bootstrap.servers" above all.')] = msgspec.field(
-        default_factory=Properties
-    )
+    kafka: Annotated[
+        Properties,
+        option(
+            'Any librdkafka property, "bootstrap.servers" above all. oauth_cb names a function of yours that makes '
+            "tokens: module:function, or an entry point (see security.md)."
+        ),
+    ] = msgspec.field(default_factory=Properties)
     registry: Annotated[
         Properties, option("Any property of the registry client, url above all; timeout is in seconds, 10 by default.")
     ] = msgspec.field(default_factory=Properties)

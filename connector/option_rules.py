@@ -42,6 +42,8 @@ _STREAM_IN_ADDRESS = re.compile(r"\w+://[^/@]+/(ws|stream|market|public|private)
 _SYMBOL = re.compile(r"\w+")
 _SERVER = re.compile(r"(\w+://)?(\[[0-9a-fA-F:]+\]|[^\s:,/\[\]@]+)(:(\d{1,5}))?")
 
+_FUNCTION = re.compile(r"[\w.]+:[\w.]+|[\w.-]+")
+
 _Problems = Iterator[str]
 
 
@@ -92,13 +94,26 @@ def _kafka(config: Config) -> _Problems:
     for name in config.kafka:
         if name in KEPT_PROPERTIES:
             yield f'kafka."{name}": not to be set: {KEPT_PROPERTIES[name]}'
-        elif name.endswith("_cb"):
+        elif name.endswith("_cb") and name != "oauth_cb":
             yield f"kafka.{name}: a function cannot be configured"
+    yield from _oauth(config.kafka)
     servers = str(config.kafka.get("bootstrap.servers", "")).split(",")
     for server in servers if servers != [""] else ():
         match = _SERVER.fullmatch(server.strip())
         if not match or int(match[4] or 1) not in range(1, 65_536):
             yield f'kafka."bootstrap.servers": {without_userinfo(server)!r} is no host:port'
+
+
+def _oauth(kafka: Mapping[str, object]) -> _Problems:
+    if "oauth_cb" not in kafka:
+        return
+    if not _FUNCTION.fullmatch(str(kafka["oauth_cb"])):
+        yield "kafka.oauth_cb: expected module:function, or the name of an entry point of binance_kafka_source.oauth"
+    mechanisms = [str(kafka.get(name, "")).upper() for name in ("sasl.mechanism", "sasl.mechanisms")]
+    if "OAUTHBEARER" not in mechanisms:
+        yield 'kafka.oauth_cb: without kafka."sasl.mechanism" = "OAUTHBEARER" nobody asks it for a token'
+    if str(kafka.get("sasl.oauthbearer.method", "default")).lower() == "oidc":
+        yield 'kafka.oauth_cb: with kafka."sasl.oauthbearer.method" = "oidc" librdkafka gets the tokens; take one out'
 
 
 def _registry(config: Config) -> _Problems:

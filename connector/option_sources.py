@@ -10,7 +10,7 @@ parted by commas; ``null`` (or nothing) where an option may be unset.
 
 In the file ``${NAME}`` stands for an environment variable and
 ``${file:/path}`` for the content of a file, without its last line break;
-``$${`` is a plain ``${``.
+``$${`` is a plain ``${``. Properties keep the way to read such a file again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Given:
     """Read through any ``${…}``: not repeated in a problem."""
     dotted: bool = True
     """The path is in the option's own words; not so in an environment variable's."""
+    read_again: Callable[[], str] | None = field(default=None, repr=False)
+    """Where it is read through ``${file:…}``. Raises as reading it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Setting:
     from_file: bool
     from_reference: bool = False
     """Read through ``${…}``: its text does not stand in the file itself."""
+    read_again: Callable[[], Any] | None = field(default=None, repr=False)
+    """Of a property from a file: what it is now. Raises :class:`ConfigurationError` where that cannot be read."""
 
 
 def read(
@@ -88,7 +93,8 @@ def read(
         except _WrongValueError as error:
             problems.append(f"{quoted(option, target)}: {error} (from {each.source})")
             continue
-        settings[target] = Setting(target, value, each.source, each.from_file, each.from_reference)
+        again = _read_again(option, target, each) if option.passes_through and each.from_file else None
+        settings[target] = Setting(target, value, each.source, each.from_file, each.from_reference, again)
     return settings, problems
 
 
@@ -121,7 +127,15 @@ def _from_file(path: Path | None, environ: Mapping[str, str], problems: list[str
         except _WrongValueError as error:
             problems.append(f"{'.'.join(key)}: {error} (from {path})")
             continue
-        yield Given(key, text, str(path), is_text=True, from_file="${file:" in value, from_reference=True)
+        yield Given(
+            key,
+            text,
+            str(path),
+            is_text=True,
+            from_file="${file:" in value,
+            from_reference=True,
+            read_again=partial(_resolve, value, environ),
+        )
 
 
 def _flatten(table: Mapping[str, object], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -235,6 +249,20 @@ def _shown(option: Option, given: Given, value: object) -> str:
     return f" ({masked('', value)})"
 
 
+def _read_again(option: Option, target: tuple[str, ...], given: Given) -> Callable[[], object]:
+    def read() -> object:
+        try:
+            text = given.read_again() if given.read_again is not None else ""
+            value = _convert(option, target[-1], replace(given, value=text))
+        except _WrongValueError as error:
+            raise ConfigurationError(f"{quoted(option, target)}: {error} (from {given.source})") from error
+        if not text:
+            raise ConfigurationError(f"{quoted(option, target)}: its file is empty: is it being written?")
+        return value
+
+    return read
+
+
 def _property(name: str, given: Given) -> object:
     if not isinstance(given.value, str | int | float | bool):
         raise _WrongValueError(f"expected text, number, or true or false, not {_words_for(given.value)}")
@@ -271,4 +299,8 @@ def _words_for(value: object) -> str:
 def build_properties(settings: Sequence[Setting]) -> Properties:
     """The passed-through properties among *settings*, by name."""
     values = {setting.path[-1]: typing.cast(Any, setting.value) for setting in settings}
-    return Properties(values, secret=[setting.path[-1] for setting in settings if setting.from_file])
+    return Properties(
+        values,
+        secret=[setting.path[-1] for setting in settings if setting.from_file],
+        references={setting.path[-1]: again for setting in settings if (again := setting.read_again) is not None},
+    )

@@ -16,28 +16,56 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from connector.core.secrets import MASK, masked
+from connector.core.secrets import MASK, masked, secrets_in
 
 Property = str | int | float | bool
 
 
 class Properties(Mapping[str, Property]):
-    """Properties passed through to a client library; immutable. Its ``repr`` masks secrets."""
+    """Properties passed through to a client library; only :meth:`renew` changes them. Its ``repr`` masks secrets."""
 
-    __slots__ = ("_secret", "_values")
+    __slots__ = ("_references", "_secret", "_values")
 
     def __init__(
-        self, values: Mapping[str, Property] = types.MappingProxyType({}), *, secret: Collection[str] = ()
+        self,
+        values: Mapping[str, Property] = types.MappingProxyType({}),
+        *,
+        secret: Collection[str] = (),
+        references: Mapping[str, Callable[[], Property]] = types.MappingProxyType({}),
     ) -> None:
-        """*secret* names those to be masked whatever they are called."""
+        """*secret* names those to be masked whatever they are called. *references* read anew what came from files, and
+        raise :class:`~connector.core.errors.ConfigurationError` where it cannot be read."""
         self._values = dict(values)
         self._secret = frozenset(secret)
+        self._references = dict(references)
+
+    @property
+    def can_change(self) -> bool:
+        """Whether anything came from a file."""
+        return bool(self._references)
+
+    def changes(self) -> dict[str, Property]:
+        """What the files say now and these properties do not. Raises as the references do."""
+        now = {name: read() for name, read in self._references.items()}
+        return {name: value for name, value in now.items() if value != self._values[name]}
+
+    def renew(self, changes: Mapping[str, Property]) -> None:
+        """Take *changes* over. Whoever holds these properties sees all of them at once."""
+        self._values = {**self._values, **changes}
+
+    def secret_values(self) -> list[str]:
+        """The texts among the values that no output may show."""
+        return [
+            secret
+            for name, value in self._values.items()
+            for secret in secrets_in(name, str(value), is_hidden=name in self._secret)
+        ]
 
     def __getitem__(self, key: str) -> Property:
         return self._values[key]
@@ -49,7 +77,7 @@ class Properties(Mapping[str, Property]):
         return len(self._values)
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._values.items()))
+        return hash(frozenset(self._values))
 
     def __repr__(self) -> str:
         shown = {name: MASK if name in self._secret else masked(name, value) for name, value in self._values.items()}

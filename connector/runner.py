@@ -21,15 +21,17 @@ from connector.core.happenings import Happening, Started, Stopped, Tell
 from connector.core.ledger_events import EventEncoder
 from connector.core.quality import GONE_AFTER_MS, SymbolSets
 from connector.core.schema import StreamSchema
-from connector.core.secrets import is_secret
+from connector.core.secrets import secrets_in
 from connector.core.status import SocketStatus, Status
 from connector.core.values import Frame
 from connector.core.witness import ADVANCING, DOWN
+from connector.edges.credentials import Credentials
 from connector.edges.feed import Feed
 from connector.edges.feed_options import FeedOptions
 from connector.edges.http import HttpServer
 from connector.edges.journal import Journal
 from connector.edges.journal_file import Connect, connect
+from connector.edges.kafka_clients import try_out
 from connector.edges.kafka_records import SinkOptions
 from connector.edges.ledger import Ledger
 from connector.edges.registry import Registry, subject_of
@@ -102,6 +104,15 @@ class Connector:
             aside=self.ledger.produce,
             tell=self.tell,
             guards=guards,
+        )
+        self.credentials = Credentials(
+            config.kafka,
+            config.registry,
+            mask=self.telemetry.mask,
+            log_in=self._log_in,
+            try_out=try_out,
+            start_over=self._start_over,
+            tell=self.tell,
         )
         self.feed: Feed | None = None
         self._started_at = time.monotonic()
@@ -188,12 +199,22 @@ class Connector:
             http.start()
             self.tell(Started(VERSION, self.replica, self.config.topic.name))
             self.sink.start()
+            self.credentials.start()
             reason = asyncio.run(self._receive(source))
             return self._stop(reason)
         finally:
+            self.credentials.stop()
             http.stop()
             self.journal.close(2.0)
             self.telemetry.flush()
+
+    def _log_in(self, username: str, password: str) -> None:
+        self.sink.log_in(username, password)
+        self.ledger.log_in(username, password)
+
+    def _start_over(self) -> None:
+        self.sink.start_over()
+        self.ledger.start_over()
 
     async def _receive(self, source: Source) -> str:
         """Until the source ends, a signal comes, or the sink fails: which of them."""
@@ -331,9 +352,10 @@ def _window_ms(config: Config) -> tuple[int, int]:
 
 def secrets_of(config: Config) -> list[str]:
     """Values that no log line and no page may show."""
-    tables = (config.kafka, config.registry)
     return [
-        str(value) for table in tables for name, value in table.items() if is_secret(name) and "username" not in name
+        *config.kafka.secret_values(),
+        *config.registry.secret_values(),
+        *secrets_in("", config.feed.proxy),
     ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +55,7 @@ def _look(loaded: Loaded, file: Path | None) -> Sequence[Outcome]:
     from connector.edges.checks import look_at_everything
     from connector.edges.log import cleaner
     from connector.edges.schema_files import load_schema
+    from connector.runner import secrets_of
 
     # What librdkafka complains about is among what was found.
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
@@ -62,7 +63,7 @@ def _look(loaded: Loaded, file: Path | None) -> Sequence[Outcome]:
     questions = questions_of(loaded.config, schema)
     outcomes = (*look_at_settings(loaded, file), *asyncio.run(look_at_everything(questions)))
     # What servers and libraries say is repeated here; they may say too much.
-    clean = cleaner(_secrets(loaded))
+    clean = cleaner(secrets_of(loaded.config))
     return [
         replace(each, subject=clean(each.subject), found=clean(each.found), remedy=clean(each.remedy))
         for each in outcomes
@@ -103,16 +104,6 @@ def questions_of(config: Config, schema: StreamSchema) -> Questions:
         http_host=config.http.host,
         http_port=config.http.port,
     )
-
-
-def _secrets(loaded: Loaded) -> Iterable[str]:
-    from connector.core.secrets import is_secret
-
-    for path, setting in loaded.settings.items():
-        is_named_so = path[0] in {"kafka", "registry"} and is_secret(path[-1])
-        # Who we are is what a missing right is about.
-        if setting.from_file or (is_named_so and not path[-1].endswith("username")):
-            yield str(setting.value)
 
 
 def _not_valid(error: ConfigurationError) -> list[Outcome]:

@@ -46,7 +46,8 @@ without its last line break; `$${` is a plain `${`.
 
 Nothing that is printed or logged holds a secret: masked are properties with `password`, `secret`, `token`, `key`,
 `credential` or `user.info` in their name, all of `sasl.*` but the mechanism, whatever comes from `${file:…}`, and
-user and password inside an address.
+user and password inside an address. What `[kafka]` and `[registry]` take from files is looked at again while the
+connector runs: [security.md](security.md#renewed-without-a-restart).
 """
 
 _KEPT = """\

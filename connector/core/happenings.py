@@ -287,6 +287,54 @@ class KafkaComplained(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerMeasured:
+    """One broker as one of our Kafka clients found it. Counts are since the measurement before."""
+
+    broker: int
+    """Its id."""
+    connected: bool
+    round_trip_s: float
+    """Of a request and its answer: 99 of 100 took no longer."""
+    send_wait_s: float
+    """In the queue to the socket: 99 of 100 requests waited no longer."""
+    throttled_s: float
+    """The longest that the broker asked us to wait."""
+    disconnects: int
+    retries: int
+    errors: int
+    timeouts: int
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaMeasured(Happening):
+    """librdkafka's own statistics of one client; nothing but its name once the client is no more."""
+
+    client: str
+    brokers: tuple[BrokerMeasured, ...] = ()
+    queued_records: int = 0
+    """Not yet acknowledged."""
+    queued_bytes: int = 0
+    behind: int = 0
+    """Committed records that a consumer has not given to us yet."""
+    uncommitted: int = 0
+    """Records behind the last stable offset of what a consumer reads: hidden by an open transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsRenewed(Happening):
+    """What stood in a file changed, and is in force."""
+
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsKept(Happening):
+    """What stands in a file cannot be used; what stood in it before stays in force."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Followed(Happening):
     """What the topic holds, as read back."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _SECRET_NAME = re.compile(r"passw|secret|token|user\.?info|credential|(^|[._-])key([._-]|$)|^sasl\.|api\.?key")
 _NO_SECRET_NAME = re.compile(r"\.location$|^sasl\.mechanisms?$|credentials\.source$|\.endpoint\.url$")
@@ -29,3 +30,20 @@ def masked(name: str, value: object) -> object:
     if name and is_secret(name):
         return MASK
     return without_userinfo(value) if isinstance(value, str) else value
+
+
+def secrets_in(name: str, value: str, *, is_hidden: bool = False) -> Iterator[str]:
+    """The texts in a value that no output may show, for a property called *name* (empty: an option).
+
+    *is_hidden*: whatever it is called. Who we are is none: it is what a missing right is about.
+    """
+    lowered = name.lower()
+    if lowered.endswith("username"):
+        return
+    if is_hidden or (name and is_secret(name)):
+        yield value
+        if "info" in lowered:  # user:password
+            yield value.partition(":")[2]
+    before, at, _ = value.rpartition("@")
+    if at:
+        yield before.rpartition("://")[2].partition(":")[2]

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
-    AdminClient,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -27,14 +26,7 @@ from connector.core.happenings import Happening, KafkaComplained
 from connector.core.outcomes import Outcome, good, note, problem
 from connector.core.secrets import without_userinfo
 from connector.core.topic_judge import Commands, Seen, Wanted, judge_replication, judge_retention, judge_topic
-from connector.edges.kafka_clients import (
-    LIBRDKAFKA_LOG,
-    Properties,
-    admin_properties,
-    consumer_properties,
-    producer_properties,
-    translated,
-)
+from connector.edges.kafka_clients import Properties, admin_properties, new_admin, translated, try_out
 from connector.edges.kafka_writer import TransactionalWriter
 from connector.edges.topics import DEFAULT_PARTITIONS, TopicSpec
 
@@ -69,9 +61,9 @@ def look_at_broker(questions: BrokerQuestions) -> Iterator[Outcome]:
     properties = questions.properties
     servers = without_userinfo(str(properties.get("bootstrap.servers", "")))
     try:
-        _make_clients(properties)
+        try_out(properties)
         admin = _Admin(properties, questions.timeout_s)
-    except ConfigurationError as error:
+    except ConnectorError as error:
         yield problem("broker", servers, str(error), "see the [kafka] table, and librdkafka's own list of properties")
         return
     try:
@@ -131,15 +123,6 @@ def principal_of(properties: Properties) -> str:
     return (
         f"User:{properties['sasl.username']}" if "sasl.username" in properties else "User:<the connector's principal>"
     )
-
-
-def _make_clients(properties: Properties) -> None:
-    """Raise :class:`ConfigurationError` where librdkafka refuses the properties for one of the clients that run."""
-    try:
-        Producer(producer_properties(properties), logger=LIBRDKAFKA_LOG)
-        Consumer(consumer_properties(properties), logger=LIBRDKAFKA_LOG).close()
-    except KafkaException as error:
-        raise translated(error, "Kafka client") from error
 
 
 # Topics
@@ -313,11 +296,7 @@ class _Admin:
     def __init__(self, properties: Properties, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._heard = _Heard()
-        config: dict[str, Any] = {**admin_properties(properties), "error_cb": self._heard.on_error}
-        try:
-            self.client = AdminClient(config, logger=LIBRDKAFKA_LOG)
-        except KafkaException as error:
-            raise translated(error, "Kafka client") from error
+        self.client = new_admin(admin_properties(properties), self._heard.on_error)
 
     def topics(self, names: list[str]) -> tuple[dict[str, TopicDescription], set[str]]:
         """Those that are there, by name; and those that may not be seen."""

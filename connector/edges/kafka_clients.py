@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, murmur2
+from confluent_kafka.admin import AdminClient
 
 from connector.core.errors import ConfigurationError, ConnectorError, RetryableError
 from connector.core.happenings import KafkaComplained, Tell
+from connector.edges.oauth import tokens_of
 
 LIBRDKAFKA_LOG = logging.getLogger("librdkafka")
 # What matters of it is told by Complaints. Without a handler Python itself prints every line of it, several a second
@@ -22,6 +24,7 @@ _SHARED: Properties = {
     "socket.keepalive.enable": True,
     "reconnect.backoff.max.ms": 1000,
     "topic.metadata.refresh.interval.ms": 30_000,
+    "statistics.interval.ms": 15_000,  # for those that take them
 }
 
 _PRODUCER: Properties = {
@@ -103,7 +106,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> ConnectorError
     if kafka_error.code() in _AUTHENTICATION:
         return ConfigurationError(
             f"{doing}: the broker does not accept these credentials ({kafka_error.str()}); "
-            "see kafka.sasl.username, kafka.sasl.password and kafka.sasl.mechanism"
+            "see kafka.sasl.mechanism, and kafka.sasl.username and kafka.sasl.password (or what makes the token)"
         )
     if kafka_error.code() in _DENIED:
         return ConfigurationError(f"{doing}: the broker denies it to this principal ({kafka_error.str()})")
@@ -112,20 +115,65 @@ def translated(error: KafkaError | KafkaException, doing: str) -> ConnectorError
     return RetryableError(f"{doing}: {kafka_error.str()} ({kafka_error.name()})")
 
 
-def new_producer(properties: Properties, complaints: Complaints, **more: Any) -> Producer:
-    """Raises :class:`ConfigurationError` where librdkafka does not take the properties."""
+OnError = Callable[[KafkaError], None]
+
+
+def new_producer(properties: Properties, complaints: OnError, **more: Any) -> Producer:
+    """Raises as :func:`_with_callbacks`, and :class:`ConfigurationError` where librdkafka does not take the properties.
+
+    So do the two below.
+    """
     try:
-        return Producer(dict(properties), logger=LIBRDKAFKA_LOG, error_cb=complaints, **more)
+        return Producer(_with_callbacks(properties, complaints), **more)
     except KafkaException as error:
         raise translated(error, "making a producer") from error
 
 
-def new_consumer(properties: Properties, complaints: Complaints) -> Consumer:
-    """Raises :class:`ConfigurationError` where librdkafka does not take the properties."""
+def new_consumer(properties: Properties, complaints: OnError, **more: Any) -> Consumer:
     try:
-        return Consumer(dict(properties), logger=LIBRDKAFKA_LOG, error_cb=complaints)
+        return Consumer(_with_callbacks(properties, complaints), **more)
     except KafkaException as error:
         raise translated(error, "making a consumer") from error
+
+
+def new_admin(properties: Properties, complaints: OnError) -> AdminClient:
+    try:
+        return AdminClient(_with_callbacks(properties, complaints))
+    except KafkaException as error:
+        raise translated(error, "making an admin client") from error
+
+
+def try_out(properties: Properties) -> None:
+    """Raise what making the clients of a connector with these properties raises. Connects to nobody for long."""
+    new_producer(producer_properties(properties), unheard)
+    new_consumer(consumer_properties(properties), unheard).close()
+
+
+def unheard(_: KafkaError) -> None:
+    """For clients whose complaints show in the answers, or in their absence."""
+
+
+def _with_callbacks(properties: Properties, complaints: OnError) -> dict[str, Any]:
+    """With functions in place of the name under ``oauth_cb``.
+
+    Raises :class:`ConfigurationError` where nothing of that name makes tokens, and :class:`RetryableError` where it
+    fails now: a client would wait 10 s for its first token and say no word of what is wrong.
+    """
+    config = {**properties, "logger": LIBRDKAFKA_LOG, "error_cb": complaints}
+    if "oauth_cb" not in config:
+        return config
+    tokens = tokens_of(str(config["oauth_cb"]))
+    tokens.token(str(config.get("sasl.oauthbearer.config", "")))
+
+    def oauth_cb(text: str) -> Any:
+        try:
+            return tokens.token(text)
+        except ConnectorError as error:
+            # librdkafka tries again in 10 s, and knows only that it failed.
+            complaints(KafkaError(KafkaError._AUTHENTICATION, str(error)))
+            raise
+
+    return {**config, "oauth_cb": oauth_cb}
 
 
 class Complaints:

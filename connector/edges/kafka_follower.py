@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -16,14 +17,16 @@ from connector.core.admit import CONTENT_UNKNOWN, History, content_hash
 from connector.core.errors import RetryableError
 from connector.core.happenings import Tell
 from connector.edges.kafka_clients import (
-    LIBRDKAFKA_LOG,
     Complaints,
     Properties,
     admin_properties,
     consumer_properties,
+    new_admin,
     new_consumer,
     translated,
+    unheard,
 )
+from connector.edges.kafka_statistics import Statistics
 
 ASK_TIMEOUT_S = 5.0
 POLL_RECORDS = 2000
@@ -46,8 +49,11 @@ class Follower:
         self._topic = topic
         self._history = history
         self._content_of = content_of
+        self._tell = tell
         self._complaints = Complaints("follower", tell)
         self._consumer: Consumer | None = None
+        self._closing = threading.Lock()
+        self._asker: AdminClient | None = None
         self._positions: dict[int, int] = {}
         self._names: dict[bytes, str] = {}
         self.passed: dict[str, int] = {}
@@ -68,7 +74,9 @@ class Follower:
         self.newest_ms = -1
         starts = self._starts(oldest_needed_ms)
         self._positions = dict(starts)
-        self._consumer = new_consumer(consumer_properties(self._properties), self._complaints)
+        self._consumer = new_consumer(
+            consumer_properties(self._properties), self._complaints, stats_cb=Statistics("follower", self._tell)
+        )
         self._consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()])
         try:
             # What an open transaction hides is waited for by whoever holds the lock, not here.
@@ -182,6 +190,7 @@ class Follower:
         try:
             topics = admin.list_topics(self._topic, timeout=ASK_TIMEOUT_S).topics
         except KafkaException as error:
+            self._asker = None
             raise translated(error, f"asking for the partitions of {self._topic}") from error
         return len(topics[self._topic].partitions)
 
@@ -193,8 +202,12 @@ class Follower:
 
     def _admin(self) -> AdminClient:
         """A new client for each question: one with stale metadata fails for good after a broker froze or restarted,
-        and on the consumer's own connection every question waits behind a fetch that waits for data."""
-        return AdminClient(admin_properties(self._properties), logger=LIBRDKAFKA_LOG)
+        and on the consumer's own connection every question waits behind a fetch that waits for data.
+
+        With ``oauth_cb`` each would first wait a second for its token, so one is kept until it fails."""
+        if self._asker is None or "oauth_cb" not in self._properties:
+            self._asker = new_admin(admin_properties(self._properties), unheard)
+        return self._asker
 
     def _list_offsets(
         self, spec: OffsetSpec, doing: str, *, committed_only: bool = False
@@ -206,9 +219,17 @@ class Follower:
             asked = admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ASK_TIMEOUT_S)
             return {partition.partition: future.result() for partition, future in asked.items()}
         except KafkaException as error:
+            self._asker = None
             raise translated(error, doing) from error
 
+    def log_in(self, username: str, password: str) -> None:
+        """The credentials for the consumer's next login. Any thread may call."""
+        with self._closing:
+            if self._consumer is not None:
+                self._consumer.set_sasl_credentials(username, password)
+
     def close(self) -> None:
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        with self._closing:
+            if self._consumer is not None:
+                self._consumer.close()
+                self._consumer = None

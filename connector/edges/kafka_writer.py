@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from connector.core.errors import ConnectorError
 from connector.core.happenings import Tell
 from connector.edges.kafka_clients import Complaints, Properties, new_producer, producer_properties, translated
+from connector.edges.kafka_statistics import Statistics
 
 COMMIT_TIMEOUT_S = 40.0
 TRANSACTION_TIMEOUT_MS = 60_000
@@ -65,6 +66,12 @@ class Writer(Protocol):
     def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> None:
         """Return when all is acknowledged; raise :class:`WriteError` otherwise."""
 
+    def serve(self) -> None:
+        """Hear what the client has to say; to be called now and then, as it keeps that until then."""
+
+    def log_in(self, username: str, password: str) -> None:
+        """The credentials for the client's next login. Any thread may call."""
+
     def close(self) -> None:
         """Drop it; what is not acknowledged is given up."""
 
@@ -77,6 +84,7 @@ class TransactionalWriter:
     """
 
     def __init__(self, properties: Properties, transactional_id: str, tell: Tell, *, init_timeout_s: float = 30.0):
+        self._statistics = Statistics("writer", tell)
         self._producer = new_producer(
             {
                 **producer_properties(properties),
@@ -84,6 +92,7 @@ class TransactionalWriter:
                 "transactional.id": transactional_id,
             },
             Complaints("writer", tell),
+            stats_cb=self._statistics,
         )
         try:
             self._producer.init_transactions(init_timeout_s)
@@ -112,8 +121,15 @@ class TransactionalWriter:
         with suppress(KafkaException):
             self._producer.abort_transaction(ABORT_TIMEOUT_S)
 
+    def serve(self) -> None:
+        self._producer.poll(0)
+
+    def log_in(self, username: str, password: str) -> None:
+        self._producer.set_sasl_credentials(username, password)
+
     def close(self) -> None:
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._statistics.end()
 
 
 class PlainWriter:
@@ -121,6 +137,7 @@ class PlainWriter:
 
     def __init__(self, properties: Properties, tell: Tell) -> None:
         self._failures: list[KafkaError] = []
+        self._statistics = Statistics("writer", tell)
         self._producer = new_producer(
             {
                 "message.timeout.ms": int(COMMIT_TIMEOUT_S * 1000),
@@ -128,6 +145,7 @@ class PlainWriter:
                 "on_delivery": self._delivered,
             },
             Complaints("writer", tell),
+            stats_cb=self._statistics,
         )
 
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
@@ -146,8 +164,15 @@ class PlainWriter:
             problem = self._failures[0].str() if self._failures else "the broker does not answer"
             raise WriteError(f"{waiting + len(self._failures)} records not acknowledged: {problem}", fenced=False)
 
+    def serve(self) -> None:
+        self._producer.poll(0)
+
+    def log_in(self, username: str, password: str) -> None:
+        self._producer.set_sasl_credentials(username, password)
+
     def close(self) -> None:
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._statistics.end()
 
 
 def _produce(producer: Producer, records: Iterable[Records], others: Iterable[Outgoing], deadline: float) -> None:

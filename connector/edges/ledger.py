@@ -33,6 +33,7 @@ _OF_THE_WRITER = frozenset({EventKind.GAP_OPENED, EventKind.QUALITY_FOUND, Event
 """Every replica sees these; one says them."""
 EXPIRES_AFTER_MS = 300_000
 MOST_WAITING = 10_000
+OLD_CLIENT_FLUSH_S = 5.0
 
 
 class Ledger:
@@ -57,7 +58,14 @@ class Ledger:
         """Raises :class:`ConfigurationError` for properties that librdkafka refuses."""
         if self._producer is not None:
             return
-        self._producer = new_producer(
+        self._producer = self._new_producer()
+        self._encoder = encoder
+        early, self._early = self._early, []
+        for event in early:
+            self._produce(event)
+
+    def _new_producer(self) -> Producer:
+        return new_producer(
             {
                 **producer_properties(self._properties),
                 "message.timeout.ms": EXPIRES_AFTER_MS,
@@ -65,10 +73,6 @@ class Ledger:
             },
             Complaints("ledger", self._tell),
         )
-        self._encoder = encoder
-        early, self._early = self._early, []
-        for event in early:
-            self._produce(event)
 
     def tell(self, happening: Happening) -> None:
         make = _ENTRIES.get(type(happening))
@@ -98,6 +102,17 @@ class Ledger:
         except KafkaException:
             # The broker has been away for thousands of entries: the log and the metrics have them.
             return
+
+    def log_in(self, username: str, password: str) -> None:
+        """The credentials for the client's next login. Any thread may call."""
+        if self._producer is not None:
+            self._producer.set_sasl_credentials(username, password)
+
+    def start_over(self) -> None:
+        """Make the client anew: what it was made with is no longer what it was."""
+        if self._producer is not None:
+            before, self._producer = self._producer, self._new_producer()
+            before.flush(OLD_CLIENT_FLUSH_S)
 
     def close(self, timeout_s: float) -> None:
         if self._producer is not None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
+from connector.core.happenings import KafkaMeasured
 from connector.core.quality import FINDINGS
 from connector.core.status import Status
 from connector.core.values import Reason
@@ -30,6 +31,9 @@ GAP_REASONS = (
 )
 OUTCOMES = ("committed", "failed", "fenced")
 TOPICS = ("ticks", "dead_letters", "events")
+FOLLOWER = "follower"
+"""The Kafka client that reads the topic back; the others write."""
+_BROKER = ("client", "broker")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -130,6 +134,33 @@ class Metrics:
         )
         self.partitions_grown = counter("partitions_grown", "Times that the topic had more partitions than before.")
 
+        # What librdkafka measures of itself, every statistics.interval.ms
+        self.kafka_connected = gauge("kafka_connected", "1 while the client has a connection to the broker.", *_BROKER)
+        self.kafka_round_trip = gauge(
+            "kafka_round_trip_seconds",
+            "99 of 100 requests to the broker were answered within; a follower's include the wait for data.",
+            *_BROKER,
+        )
+        self.kafka_send_wait = gauge(
+            "kafka_send_wait_seconds", "99 of 100 requests waited no longer in the queue to the broker.", *_BROKER
+        )
+        self.kafka_throttled = gauge(
+            "kafka_throttled_seconds", "The longest that the broker asked the client to wait: a quota.", *_BROKER
+        )
+        self.kafka_disconnects = counter("kafka_disconnects", "Connections to the broker that ended.", *_BROKER)
+        self.kafka_retries = counter("kafka_request_retries", "Requests that were sent again.", *_BROKER)
+        self.kafka_errors = counter("kafka_request_errors", "Requests not sent, or answers not understood.", *_BROKER)
+        self.kafka_timeouts = counter("kafka_request_timeouts", "Requests without an answer in time.", *_BROKER)
+        self.kafka_queued_records = gauge(
+            "kafka_queued_records", "Records in the client that are not acknowledged yet.", "client"
+        )
+        self.kafka_queued_bytes = gauge("kafka_queued_bytes", "Bytes of these records.", "client")
+        self.kafka_behind = gauge("kafka_follower_behind_records", "Committed records that were not read back yet.")
+        self.kafka_uncommitted = gauge(
+            "kafka_uncommitted_records",
+            "Records that an open transaction hides from readers; where it stays so, nobody reads on.",
+        )
+
         # Topic and ledger
         self.records_followed = counter("records_followed", "Records read back from the topic.")
         self.topic_event_time = gauge(
@@ -155,6 +186,10 @@ class Metrics:
 
         # Process
         self.log_lines_lost = counter("log_lines_lost", "Log lines lost, because nobody read standard error.")
+        self.credentials_renewed = counter("credentials_renewed", "Times that credentials changed in their files.")
+        self.credentials_kept = counter(
+            "credentials_kept", "Looks at files of credentials that could not be used: those before stay in force."
+        )
         self.ready = gauge("ready", "1 while /readyz answers 200.")
         self.build = gauge("build_info", "1; what runs here.", "version", "replica", "topic")
         ProcessCollector(registry=self.registry)
@@ -170,6 +205,7 @@ class Metrics:
         self._prepare(self.records_written, TOPICS)
         self.set_one_of(self.role, ROLES, "starting")
         self.set_one_of(self.feed_state, FEED_STATES, "down")
+        self._kafka_brokers: dict[str, set[str]] = {}
         self._feed_event_time_s = 0.0
         self._topic_event_time_s = 0.0
         self.feed_age.set_function(lambda: self._age_s(self._feed_event_time_s))
@@ -198,6 +234,32 @@ class Metrics:
         """Negative: the topic holds nothing."""
         self._topic_event_time_s = max(0, event_time_ms or 0) / 1000
         self.topic_event_time.set(self._topic_event_time_s)
+
+    def set_kafka(self, measured: KafkaMeasured) -> None:
+        """Takes over what a client measured. Brokers that it no longer speaks of are no longer shown."""
+        client = measured.client
+        by_broker = (self.kafka_connected, self.kafka_round_trip, self.kafka_send_wait, self.kafka_throttled)
+        shown = self._kafka_brokers.get(client, set())
+        now = {str(each.broker) for each in measured.brokers}
+        for gauge in by_broker:
+            for broker in shown - now:
+                gauge.remove(client, broker)
+        self._kafka_brokers[client] = now
+        for each in measured.brokers:
+            labels = (client, str(each.broker))
+            values = (float(each.connected), each.round_trip_s, each.send_wait_s, each.throttled_s)
+            for gauge, value in zip(by_broker, values, strict=True):
+                gauge.labels(*labels).set(value)
+            self.kafka_disconnects.labels(*labels).inc(each.disconnects)
+            self.kafka_retries.labels(*labels).inc(each.retries)
+            self.kafka_errors.labels(*labels).inc(each.errors)
+            self.kafka_timeouts.labels(*labels).inc(each.timeouts)
+        if client == FOLLOWER:
+            self.kafka_behind.set(measured.behind)
+            self.kafka_uncommitted.set(measured.uncommitted)
+        else:
+            self.kafka_queued_records.labels(client).set(measured.queued_records)
+            self.kafka_queued_bytes.labels(client).set(measured.queued_bytes)
 
     def set_one_of(self, gauge: Gauge, words: tuple[str, ...], word: str) -> None:
         for each in words:

@@ -138,6 +138,7 @@ class Sink:
         self._latest = LatestReader(options.kafka, options.latest_topic if options.tombstone_after_ms else None, tell)
         self._rule = TakeoverRule(options.takeover_after_s)
         self._stop = threading.Event()
+        self._clients_are_old = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._role = Role.STARTING
         self._waiting_for = ""
@@ -185,6 +186,16 @@ class Sink:
     def symbols(self) -> dict[str, int]:
         """Newest event time by symbol, as the topic was seen to hold it."""
         return dict(self._follower.passed) if hasattr(self, "_follower") else {}
+
+    def log_in(self, username: str, password: str) -> None:
+        """The credentials for the next login of the clients that there are."""
+        for client in (self._writer, self._follower if hasattr(self, "_follower") else None):
+            if client is not None:
+                client.log_in(username, password)
+
+    def start_over(self) -> None:
+        """Make the clients anew, soon: what they were made with is no longer what it was."""
+        self._clients_are_old.set()
 
     # The thread
 
@@ -449,9 +460,14 @@ class Sink:
     def _look_after(self) -> None:
         now = time.monotonic()
         if self._writer is not None:
+            self._writer.serve()
             self._rule.written(now - self._writer_since)
             if (held := self._latest.read_on()) is not None:
                 self._pipeline.latest_loaded(held)
+        if self._clients_are_old.is_set():
+            self._clients_are_old.clear()
+            self._drop_writer("credentials were renewed")
+            self._follower.close()
         if now - self._trimmed_at > HISTORY_TRIMMED_EVERY_S:
             self._trimmed_at = now
             self._history.forget_old_periods()

@@ -25,6 +25,8 @@ _RECENT = 10
 _RATE_WINDOW_S = 60.0
 _STANDARD_ERROR = 2
 _FLUSH_S = 1.0
+_MOST_SECRETS = 200
+"""Those that were renewed are masked too, until so many came after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class Telemetry:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = Metrics(clock)
-        self.clean = cleaner(secrets)
+        self._secrets = tuple(secrets)
+        self.clean = cleaner(self._secrets)
         self._clock_s = clock
         self._monotonic_s = monotonic
         target = LineWriter(_STANDARD_ERROR) if stream is None else stream
@@ -86,6 +89,12 @@ class Telemetry:
         self._notable: deque[Logged] = deque(maxlen=_RECENT)
         self._totals = _Sample(monotonic(), 0, 0, 0, 0)
         self._samples: deque[_Sample] = deque([self._totals])
+
+    def mask(self, secrets: Iterable[str]) -> None:
+        """These must not be shown either, from here on."""
+        with self._lock:
+            self._secrets = (*self._secrets, *secrets)[-_MOST_SECRETS:]
+            self.clean = cleaner(self._secrets)
 
     def tell(self, happening: Happening) -> None:
         """Counts it, and logs it where its line says so."""

@@ -330,7 +330,23 @@ _TABLE: tuple[Line[Any], ...] = (
         lambda m, it: m.kafka_complaints.labels(it.client, it.code).inc(),
         repeats_by=lambda it: (it.client, it.code),
     ),
+    Line(h.KafkaMeasured, "", "debug", "", lambda m, it: m.set_kafka(it)),
     Line(h.Followed, "", "debug", "", _followed),
+    Line(
+        h.CredentialsRenewed,
+        "credentials_renewed",
+        "info",
+        "A file of a credential has changed; what is in it now is in force.",
+        lambda m, it: m.credentials_renewed.inc(),
+    ),
+    Line(
+        h.CredentialsKept,
+        "credentials_kept",
+        "warning",
+        "A file of a credential cannot be used as it is; what stood in it before stays in force.",
+        lambda m, it: m.credentials_kept.inc(),
+        repeats_by=lambda it: it.problem,
+    ),
     # Process
     Line(
         h.LogLinesLost,

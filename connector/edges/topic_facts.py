@@ -17,7 +17,7 @@ from connector.core.errors import ConfigurationError, RetryableError
 from connector.core.happenings import Happening
 from connector.core.joincheck import PartitionFacts, SampledRecord, TopicFacts, ValueForm, framed_schema_id
 from connector.core.table import bad_types, read_record, time_field_of
-from connector.edges.kafka_clients import LIBRDKAFKA_LOG, Properties, consumer_properties, translated
+from connector.edges.kafka_clients import Properties, consumer_properties, new_consumer, translated, unheard
 from connector.edges.registry import Registered, Registry, subject_of
 from connector.edges.topics import Admin
 
@@ -100,8 +100,8 @@ class _Reader:
         self._count = count
         self._values = values
         # The end of a partition is told when a fetch comes back; by default one waits half a second for more.
-        self._committed = Consumer({"fetch.wait.max.ms": 20, **consumer_properties(kafka)}, logger=LIBRDKAFKA_LOG)
-        self._uncommitted = Consumer(consumer_properties(kafka, committed_only=False), logger=LIBRDKAFKA_LOG)
+        self._committed = new_consumer({"fetch.wait.max.ms": 20, **consumer_properties(kafka)}, unheard)
+        self._uncommitted = new_consumer(consumer_properties(kafka, committed_only=False), unheard)
         self.records: list[SampledRecord] = []
         self.sizes: dict[int, int] = {}
         self.holes = False

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connector.core.errors import ConfigurationError, RetryableError
-from connector.edges.kafka_clients import LIBRDKAFKA_LOG, Complaints, Properties, consumer_properties, translated
+from connector.edges.kafka_clients import Complaints, Properties, consumer_properties, new_consumer, translated
 
 ASK_TIMEOUT_S = 10.0
 STALLED_S = 30.0
@@ -29,7 +29,7 @@ def read_times(
     to be read and :class:`RetryableError` where the broker does not answer.
     """
     complaints = Complaints("gaps", lambda _: None)
-    consumer = Consumer(consumer_properties(properties), logger=LIBRDKAFKA_LOG, error_cb=complaints)
+    consumer = new_consumer(consumer_properties(properties), complaints)
     try:
         with _asking(f"reading {topic}", complaints):
             ends = _bounds(consumer, topic)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
-    AdminClient,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -18,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 
 from connector.core.errors import ConfigurationError, RetryableError
 from connector.core.happenings import Tell
-from connector.edges.kafka_clients import LIBRDKAFKA_LOG, Complaints, Properties, admin_properties, translated
+from connector.edges.kafka_clients import Complaints, Properties, admin_properties, new_admin, translated
 
 DEFAULT_PARTITIONS = 6
 """Few enough for the few dozen symbols of the asset index to reach every partition, and divisible."""
@@ -209,11 +208,7 @@ class Admin:
         self._timeout_s = timeout_s
         self._servers = properties.get("bootstrap.servers", "")
         self._heard = _Heard(tell)
-        config = {**admin_properties(properties), "error_cb": self._heard}
-        try:
-            self._client = AdminClient(config, logger=LIBRDKAFKA_LOG)
-        except KafkaException as error:
-            raise translated(error, "Kafka client") from error
+        self._client = new_admin(admin_properties(properties), self._heard)
 
     def partition_counts(
         self, names: list[str], needed: Mapping[str, tuple[str, ...]] | None = None, *, led: bool = False

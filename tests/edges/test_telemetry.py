@@ -14,12 +14,14 @@ from prometheus_client import generate_latest
 
 from connector.core import happenings
 from connector.core.happenings import (
+    BrokerMeasured,
     Committed,
     Followed,
     FrameReceived,
     GapFound,
     Happening,
     JournalDropped,
+    KafkaMeasured,
     Rejected,
     SocketClosed,
     SocketOpened,
@@ -46,7 +48,26 @@ COMMITTED = Committed(
     oldest_received_ns=1_000_000_000,
     committed_at_ns=1_300_000_000,
 )
-_BY_TYPE: dict[Any, Any] = {str: "word", int: 7, float: 1.25, bool: True, Reject: REJECT, tuple[str, ...]: ("a", "b")}
+MEASURED = BrokerMeasured(
+    1,
+    connected=True,
+    round_trip_s=0.01,
+    send_wait_s=0.001,
+    throttled_s=0.0,
+    disconnects=2,
+    retries=0,
+    errors=0,
+    timeouts=0,
+)
+_BY_TYPE: dict[Any, Any] = {
+    str: "word",
+    int: 7,
+    float: 1.25,
+    bool: True,
+    Reject: REJECT,
+    tuple[str, ...]: ("a", "b"),
+    tuple[BrokerMeasured, ...]: (MEASURED,),
+}
 
 
 def kinds() -> list[type[Happening]]:
@@ -297,3 +318,32 @@ def test_a_log_that_nobody_reads_for_a_while_says_so_afterwards(bench: Bench, mo
     assert 0 < lost <= 2 * MOST_WAITING
     os.close(writing)
     os.close(reading)
+
+
+def test_what_a_client_measured_is_shown_until_the_client_is_no_more(bench: Bench) -> None:
+    second = replace(MEASURED, broker=2, connected=False)
+    bench.telemetry.tell(KafkaMeasured("writer", (MEASURED, second), queued_records=5))
+    bench.telemetry.tell(KafkaMeasured("writer", (MEASURED,), queued_records=3))
+    labels = {"client": "writer", "broker": "1"}
+    assert bench.value("kafka_round_trip_seconds", **labels) == 0.01
+    assert bench.value("kafka_disconnects_total", **labels) == 4
+    assert bench.value("kafka_connected", client="writer", broker="2") is None
+    assert bench.value("kafka_queued_records", client="writer") == 3
+    bench.telemetry.tell(KafkaMeasured("writer"))
+    assert bench.value("kafka_connected", **labels) is None
+    assert bench.value("kafka_queued_records", client="writer") == 0
+    assert bench.value("kafka_disconnects_total", **labels) == 4
+
+
+def test_only_the_follower_says_how_far_it_is_behind(bench: Bench) -> None:
+    bench.telemetry.tell(KafkaMeasured("follower", behind=12, uncommitted=60))
+    bench.telemetry.tell(KafkaMeasured("writer"))
+    assert bench.value("kafka_follower_behind_records") == 12
+    assert bench.value("kafka_uncommitted_records") == 60
+
+
+def test_a_secret_that_comes_later_is_masked_from_then_on_and_the_old_one_still() -> None:
+    bench = Bench(secrets=["first-secret"])
+    bench.telemetry.mask(["second-secret"])
+    bench.telemetry.tell(Waiting("broker", "first-secret and second-secret", 1.0))
+    assert bench.lines()[0]["problem"] == "******** and ********"

@@ -22,6 +22,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
     AdminClient,
     ResourcePatternType,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -32,6 +35,7 @@ from connector.local.stack import LocalStack
 
 LISTENER = "SECURE"
 REGISTRY_USER = "registry-user:registry-secret"
+LOGIN_AGAIN_S = 2.0
 
 _DAY = datetime.timedelta(days=1)
 
@@ -127,7 +131,16 @@ class Secured:
         self._stack = LocalStack(
             listeners={LISTENER: "SASL_SSL"},
             properties={
-                f"{prefix}.sasl.enabled.mechanisms": "PLAIN",
+                f"{prefix}.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,OAUTHBEARER",
+                # Whoever is connected must log in again so often, and is cut off where that fails.
+                f"{prefix}.scram-sha-256.connections.max.reauth.ms": str(round(LOGIN_AGAIN_S * 1000)),
+                f"{prefix}.scram-sha-256.sasl.jaas.config": (
+                    "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+                ),
+                # Takes tokens without a signature.
+                f"{prefix}.oauthbearer.sasl.jaas.config": (
+                    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
+                ),
                 f"{prefix}.plain.sasl.jaas.config": (
                     f"org.apache.kafka.common.security.plain.PlainLoginModule required {known};"
                 ),
@@ -155,14 +168,22 @@ class Secured:
 
     def kafka(self, user: str) -> dict[str, str]:
         """The ``[kafka]`` table of that user."""
+        return {**self.secure("PLAIN"), "sasl.username": user, "sasl.password": password_of(user)}
+
+    def secure(self, mechanism: str) -> dict[str, str]:
+        """The ``[kafka]`` table of somebody who has yet to say who he is."""
         return {
             "bootstrap.servers": self._stack.kafka.address(LISTENER),
             "security.protocol": "SASL_SSL",
             "ssl.ca.location": str(self.certificates.authority),
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": user,
-            "sasl.password": password_of(user),
+            "sasl.mechanism": mechanism,
         }
+
+    def set_password(self, user: str, password: str) -> None:
+        """Of SCRAM; the one before is refused from the next login on."""
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
+        changed = self.admin.alter_user_scram_credentials([UserScramCredentialUpsertion(user, info, password.encode())])
+        changed[user].result(10)
 
     def registry(self) -> dict[str, str]:
         """The ``[registry]`` table."""
