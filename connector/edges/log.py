@@ -28,7 +28,7 @@ Clean = Callable[[str], str]
 
 
 def cleaner(secrets: Iterable[str]) -> Clean:
-    """Text as it may be shown: without those values, without user info in addresses, and not without end."""
+    """Text as it may be shown: without those values, without user info in addresses, Unicode, and not without end."""
     wanted = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
     planted = re.compile("|".join(map(re.escape, wanted))) if wanted else None
 
@@ -36,6 +36,7 @@ def cleaner(secrets: Iterable[str]) -> Clean:
         if planted is not None:
             text = planted.sub(MASK, text)
         text = _USERINFO.sub(f"{MASK}@", text)
+        text = text.encode("utf-8", "backslashreplace").decode()  # half characters (lone surrogates) go nowhere
         return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
     return clean

@@ -54,3 +54,4 @@ def test_secrets_and_user_info_are_masked_and_long_texts_cut() -> None:
     assert clean("https://user:word@host:1/x and wss://u@h/") == "https://********@host:1/x and wss://********@h/"
     assert clean("someone@example.org abc") == "someone@example.org abc"
     assert len(clean("x" * 5_000)) == LONGEST_TEXT
+    assert clean("half \ud800") == "half \\ud800"
