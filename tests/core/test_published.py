@@ -73,13 +73,16 @@ def test_every_version_is_read_with_every_other_one(path: Path) -> None:
             assert all(found[name] == value for name, value in each["record"].items() if name in found)
 
 
-def test_an_entry_of_the_ledger() -> None:
-    (path,) = published("feed_event")
-    encoder = EventEncoder(path.read_text("utf-8"), schema_id=7)
+@pytest.mark.parametrize("path", published("feed_event"), ids=lambda path: path.stem)
+def test_an_entry_of_the_ledger(path: Path) -> None:
+    text = path.read_text("utf-8")
+    encoder = EventEncoder(text, schema_id=7)
     for each in golden(path.stem):
         fields = dict(each["event"])
         event = FeedEvent(**{**fields, "kind": EventKind(fields["kind"])})
         assert encoder.encode(event, each["replica"]).hex() == each["bytes"]
+        read = plain(decoded(bytes.fromhex(each["bytes"]), fastavro.parse_schema(json.loads(text))))
+        assert read == {**read, **fields, "replica": each["replica"]}
 
 
 def decoded(framed: bytes, writer: Any, reader: Any = None) -> AssetIndexRecord:

@@ -70,8 +70,7 @@ def make_case(topics: Topics, *, symbols: int, partitions: int, periods: int) ->
     """Written a minute ago, by their timestamps."""
     start_ms = (int(time.time()) - 90) * 1000
     name = f"join-{uuid.uuid4().hex[:8]}"
-    index = AssetIndexTopic(topics, name, partitions=partitions, symbols=symbols)
-    topics.create(f"{name}.latest", partitions, cleanup_policy="compact")
+    index = AssetIndexTopic(topics, name, partitions=partitions, symbols=symbols, as_the_connector=True)
     topics.register(f"{name}.latest", topics.registry.versions(f"{name}-value")[-1].text)
     balances = BalanceTopic(topics, f"{name}.balances", partitions=partitions)
     case = Case(index, f"{name}.latest", balances, start_ms, periods)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
+    AdminClient,
+    NewPartitions,
+)
 
 from connector.cli import cli
 from connector.core.joincheck import JoinReport, TopicFacts, check_join
@@ -58,7 +63,10 @@ class Workshop:
     def make(self, made: Made) -> None:
         """Two records a symbol, by a client with its own way to choose partitions."""
         self.topics.create(self.name, made.partitions, **(made.config or {}))
-        schema_id = self.topics.register(self.name, made.schema)
+        self.fill(made)
+
+    def fill(self, made: Made, *, subject_topic: str | None = None) -> None:
+        schema_id = self.topics.register(subject_topic or self.name, made.schema)
         producer = Producer({**self.kafka, "partitioner": made.partitioner, "linger.ms": 5, "log_level": 0})
         for symbol in self.case.index.symbols:
             for time_ms in (self.case.start_ms, self.case.start_ms + 500):
@@ -122,6 +130,11 @@ WRONG: dict[str, tuple[Made, list[str], str]] = {
         ["key-bytes"],
         "Avro-framed",
     ),
+    "keys that are numbers": (
+        Made(key=lambda symbol: zlib.crc32(symbol.encode()).to_bytes(8)),
+        ["key-bytes"],
+        "no text",
+    ),
     "no keys": (Made(key=lambda symbol: None), ["key-bytes"], "null"),
     "keys that never match": (Made(key=lambda symbol: symbol[:-3].encode()), ["keys-never-match"], "USD behind"),
     "time by the broker": (Made(config={"message_timestamp_type": "LogAppendTime"}), ["timestamp-type"], ""),
@@ -182,6 +195,35 @@ def test_crc32_is_told_from_murmur2_although_some_keys_agree(workshop: Workshop)
     agreeing = [key for key in facts.keys if murmur2_partition(key, 6) == crc32_partition(key, 6)]
     assert b"BTCUSD" in agreeing
     assert codes(workshop.check()) == ["partitioner"]
+
+
+def test_some_keys_without_a_partner(workshop: Workshop) -> None:
+    workshop.make(Made(key=lambda symbol: b"DOGEUSD" if symbol == "BTCUSD" else symbol.encode()))
+    report = workshop.check()
+    assert codes(report) == ["keys-never-match"]
+    assert "1 of the 60 keys" in report.findings[0].found
+    assert not report.broken, "the others match"
+
+
+def test_keys_that_moved(workshop: Workshop) -> None:
+    workshop.make(Made(partitions=3))
+    admin = AdminClient({**workshop.kafka})
+    admin.create_partitions([NewPartitions(workshop.name, 6)])[workshop.name].result(10)
+    workshop.fill(Made())
+    assert codes(workshop.check()) == ["keys-move"]
+
+
+def test_no_records(workshop: Workshop) -> None:
+    workshop.topics.create(workshop.name, 6)
+    workshop.topics.register(workshop.name, BALANCE_SCHEMA)
+    assert codes(workshop.check()) == ["no-records"]
+
+
+def test_no_schema(workshop: Workshop) -> None:
+    """Its records are Avro all the same, of a schema that the registry knows by another subject."""
+    workshop.topics.create(workshop.name, 6)
+    workshop.fill(Made(), subject_topic=workshop.case.balances.name)
+    assert codes(workshop.check(time_field="event_time")) == ["no-schema"]
 
 
 def test_empty_partitions(workshop: Workshop) -> None:

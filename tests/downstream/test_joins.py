@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,7 +18,17 @@ from connector.local.broker import SASL_PASSWORD, SASL_USER
 from connector.local.flink import Flink, FlinkSession, final_state, inserted
 from connector.local.stack import LocalStack
 from tests.downstream.conftest import Case, Generate
-from tests.downstream.topics import Balance, Price, Topics, every, priced_as_of, priced_within, valued
+from tests.downstream.topics import (
+    Balance,
+    Price,
+    Record,
+    Topics,
+    every,
+    framed,
+    priced_as_of,
+    priced_within,
+    valued,
+)
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
@@ -151,6 +166,111 @@ def test_credentials_are_filled_in(flink: Flink, generate: Generate, stack: Loca
     opened = flink.session()
     opened.execute(*generate(small.index.name, "--table", "append", "--bounded", **login))
     assert len(opened.query("SELECT symbol FROM append")) == len(small.index.prices)
+
+
+class GuardedRegistry(ThreadingHTTPServer):
+    """The registry behind a user and a password."""
+
+    def __init__(self, registry_url: str, user_info: str) -> None:
+        super().__init__(("127.0.0.1", 0), _GuardedRequest)
+        self.base, _, path = registry_url.partition("/apis")
+        self.url = f"http://127.0.0.1:{self.server_port}/apis{path}"
+        self.authorization = f"Basic {base64.b64encode(user_info.encode()).decode()}"
+        self.refused = 0
+
+
+class _GuardedRequest(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        registry = self.server
+        assert isinstance(registry, GuardedRegistry)
+        if self.headers.get("Authorization") != registry.authorization:
+            registry.refused += 1
+            self.send_error(401)
+            return
+        with urllib.request.urlopen(registry.base + self.path, timeout=10) as answer:
+            body = answer.read()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_credentials_of_the_registry_are_filled_in(
+    flink: Flink, generate: Generate, stack: LocalStack, small: Case
+) -> None:
+    user_info = "reader:it's $ecret"
+    with GuardedRegistry(stack.registry_url, user_info) as registry:
+        threading.Thread(target=registry.serve_forever, daemon=True).start()
+        settings = {"registry.url": registry.url, "registry.basic.auth.user.info": user_info}
+        opened = flink.session()
+        opened.execute(*generate(small.index.name, "--table", "append", "--bounded", **settings))
+        assert len(opened.query("SELECT symbol FROM append")) == len(small.index.prices)
+        registry.shutdown()
+    assert registry.refused == 0
+
+
+EVERY_KIND = {
+    "symbol": "string",
+    "event_time": {"type": "long", "logicalType": "timestamp-millis"},
+    "order": ["null", "string"],
+    "whether": "boolean",
+    "small": "int",
+    "large": "long",
+    "single": "float",
+    "twice": "double",
+    "raw": "bytes",
+    "amount": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 18}],
+    "seen": ["null", {"type": "long", "logicalType": "timestamp-millis"}],
+    "day": {"type": "int", "logicalType": "date"},
+    "id": {"type": "string", "logicalType": "uuid"},
+}
+
+
+def test_a_look_up_has_every_kind_of_column_and_forgets_what_has_a_tombstone(
+    flink: Flink, generate: Generate, topics: Topics, topic_name: str
+) -> None:
+    """Of any topic; names that SQL has for itself, and text with quotes in it, included."""
+    fields = [{"name": name, "type": kind, "doc": "It's `so`."} for name, kind in EVERY_KIND.items()]
+    schema = json.dumps({"type": "record", "name": "Other", "doc": "Not ours; it's theirs.", "fields": fields})
+    topics.create(topic_name, 2, cleanup_policy="compact")
+    schema_id = topics.register(topic_name, schema)
+    value = {
+        "symbol": "BTCUSD",
+        "event_time": 1_767_614_400_000,
+        "order": "first",
+        "whether": True,
+        "small": -1,
+        "large": 2**62,
+        "single": 1.5,
+        "twice": 2.25,
+        "raw": b"ab",
+        "amount": Decimal("-12345678901234567890.123456789012345678"),
+        "seen": 1_767_614_400_000,
+        "day": 20_000,
+        "id": "123e4567-e89b-12d3-a456-426614174000",
+    }
+    absent = {**value, "symbol": "ETHUSD", "order": None, "amount": None, "seen": None}
+    gone = {**value, "symbol": "OLDUSD"}
+    records = [
+        Record(str(each["symbol"]).encode(), framed(schema_id, schema, each), 1_767_614_400_000, 1)
+        for each in (value, gone, absent)
+    ]
+    topics.produce(topic_name, [*records, Record(b"OLDUSD", None, 1_767_614_401_000, 1)])
+    opened = flink.session()
+    named = ("--topic", topic_name, "--key", "symbol", "--time", "event_time", "--table", "order")
+    opened.execute(*generate(topic_name, "--kind", "latest", "--bounded", *named))
+    rows = final_state(opened.query(f"SELECT {', '.join(f'`{name}`' for name in EVERY_KIND)} FROM `order`"))
+    shown = tuple(str(each) for each in value.values())
+    expected = dict(zip(EVERY_KIND, shown, strict=True)) | {"raw": "ab", "day": "2024-10-04"}
+    nothing = dict.fromkeys(("order", "amount", "seen"))
+    assert sorted(rows, key=str) == [
+        tuple(expected.values()),
+        tuple((expected | {"symbol": "ETHUSD"} | nothing).values()),
+    ]
 
 
 def test_every_kind_unbounded(flink: Flink, generate: Generate, topics: Topics, small: Case) -> None:

@@ -21,12 +21,14 @@ import fastavro
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # public, not marked as exported
 
+from connector.config import TopicOptions
 from connector.core.encode import RecordEncoder
 from connector.core.normalize import Normalizer
 from connector.core.partitioners import murmur2_partition
 from connector.core.values import Frame, Origin
 from connector.edges.registry import Registry, subject_of
 from connector.edges.schema_files import load_schema
+from connector.edges.topics import ensure_topics, wanted_topics
 from connector.local.market import Market
 from connector.local.stack import LocalStack
 
@@ -79,6 +81,19 @@ class Topics:
         dotted = {key.replace("_", "."): value for key, value in config.items()}
         admin.create_topics([NewTopic(name, partitions, 1, config=dotted)])[name].result(10)
 
+    def create_as_the_connector(self, name: str, partitions: int) -> None:
+        wanted = wanted_topics(
+            name,
+            events=f"{name}.events",
+            dead_letters=f"{name}.dlq",
+            latest=f"{name}.latest",
+            partitions=partitions,
+            replication_factor=-1,
+            retention_ms=TopicOptions().retention_ms,
+            config={},
+        )
+        ensure_topics({"bootstrap.servers": self.stack.bootstrap_servers}, wanted, create=True, tell=lambda _: None)
+
     def register(self, topic: str, text: str) -> int:
         return self.registry.register(subject_of(topic), text)
 
@@ -120,14 +135,26 @@ class AssetIndexTopic:
     """The asset index as the connector writes it: in transactions, some of which were aborted."""
 
     def __init__(
-        self, topics: Topics, name: str, *, partitions: int, symbols: int = 0, seed: int = 1, **config: str
+        self,
+        topics: Topics,
+        name: str,
+        *,
+        partitions: int,
+        symbols: int = 0,
+        seed: int = 1,
+        as_the_connector: bool = False,
+        **config: str,
     ) -> None:
+        """``as_the_connector``: made by it with its defaults, the latest topic too."""
         self.name = name
         self.partitions = partitions
         self.prices: list[Price] = []
         self._topics = topics
         self._schema = load_schema("asset_index")
-        topics.create(name, partitions, **config)
+        if as_the_connector:
+            topics.create_as_the_connector(name, partitions)
+        else:
+            topics.create(name, partitions, **config)
         self._encoder = RecordEncoder(self._schema, topics.register(name, self._schema.text))
         self._normalizer = Normalizer(self._schema, ahead_ms=None, behind_ms=None)
         self._market = Market(symbols, seed)
