@@ -1,5 +1,8 @@
 """Start, stop and the order of both. The way of a tick starts in ``edges/feed.py`` and ends in ``edges/sink.py``.
 
+:meth:`Connector.run` owns the process; :meth:`Connector.open` and :meth:`Connector.serve` are the same for a program
+that has an event loop and signals of its own (:mod:`connector.embedding`).
+
 Everything that receives starts before anything that asks the registry or the
 broker, so that what comes meanwhile is in the journal. Everything that
 receives stops first, so that what was accepted can be delivered.
@@ -12,14 +15,18 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal, TextIO
 
 from connector.config import Config
+from connector.core.admit import GONE_AFTER_MS
+from connector.core.delivery import TickSink
 from connector.core.encode import RecordEncoder
 from connector.core.happenings import Happening, Started, Stopped, Tell
 from connector.core.ledger_events import EventEncoder
-from connector.core.quality import GONE_AFTER_MS, SymbolSets
+from connector.core.quality import SymbolSets
 from connector.core.schema import StreamSchema
 from connector.core.secrets import secrets_in
 from connector.core.status import SocketStatus, Status
@@ -34,6 +41,7 @@ from connector.edges.journal_file import Connect, connect
 from connector.edges.kafka_clients import try_out
 from connector.edges.kafka_records import SinkOptions
 from connector.edges.ledger import Ledger
+from connector.edges.plugged_sink import PluggedSink
 from connector.edges.registry import Registry, subject_of
 from connector.edges.rest import RestFill
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
@@ -47,10 +55,23 @@ EXIT_CLEAN = 0
 EXIT_UNDELIVERED = 3
 HEARTBEAT_S = 1.0
 LEDGER_CLOSE_S = 2.0
+JOURNAL_CLOSE_S = 2.0
 REST_AFTER_S = 3.0
 
 Source = Callable[["Connector", asyncio.Event], Coroutine[None, None, None]]
 """Brings frames to :meth:`Connector.accept` until the event is set or there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a program that the connector runs in may have otherwise."""
+
+    sink: TickSink | None = None
+    """In the place of Kafka and the registry."""
+    pages: bool = True
+    """Whether ``http.host`` and ``http.port`` are served."""
+    log: TextIO | None = None
+    """Where the log goes; None: standard error."""
 
 
 def run(config: Config) -> int:
@@ -69,6 +90,7 @@ class Connector:
         also: Tell | None = None,
         guards: Guards | None = None,
         open_journal: Connect = connect,
+        host: Host = Host(),
     ) -> None:
         """``historical``: frames of any age are taken (a replay). ``also`` is told what happens, on any thread.
 
@@ -78,8 +100,13 @@ class Connector:
         self._also = also
         self.schema = load_schema(config.schema.file)
         self.replica = str(config.kafka.get("client.id", socket.gethostname()))
-        self.telemetry = Telemetry(log_format=config.log.format, log_level=config.log.level, secrets=secrets_of(config))
-        window = (None, None) if historical else _window_ms(config)
+        self.telemetry = Telemetry(
+            log_format=config.log.format,
+            log_level=config.log.level,
+            secrets=secrets_of(config),
+            stream=host.log,
+        )
+        window = (None, None) if historical else event_time_window_ms(config)
         self.normalizer = WatchedNormalizer(self.schema, ahead_ms=window[0], behind_ms=window[1], tell=self.tell)
         self._symbol_sets = SymbolSets()
         self.journal = Journal(
@@ -93,18 +120,9 @@ class Connector:
         self.ledger = Ledger(
             config.kafka, config.events_topic, self.replica, writes=self.is_writer, tell=self.telemetry.tell
         )
-        self.sink = Sink(
-            sink_options(config, self.replica),
-            normalizer=self.normalizer,
-            cadence_ms=self.schema.feed.cadence_ms,
-            make_encoder=lambda schema_id: RecordEncoder(self.schema, schema_id),
-            journal=self.journal,
-            prepare=self._prepare,
-            feed_advancing=lambda: historical or self.feed_is_advancing(),
-            aside=self.ledger.produce,
-            tell=self.tell,
-            guards=guards,
-        )
+        self._host = host
+        self.sink = self._plugged(host.sink) if host.sink is not None else self._kafka(historical, guards)
+        self._http = HttpServer(config.http.host, config.http.port, self.telemetry, self.status)
         self.credentials = Credentials(
             config.kafka,
             config.registry,
@@ -118,10 +136,36 @@ class Connector:
         self._started_at = time.monotonic()
         self._started_at_ms = self._heartbeat_at_ms = _now_ms()
 
+    def _kafka(self, historical: bool, guards: Guards | None) -> Sink:
+        return Sink(
+            sink_options(self.config, self.replica),
+            normalizer=self.normalizer,
+            cadence_ms=self.schema.feed.cadence_ms,
+            make_encoder=lambda schema_id: RecordEncoder(self.schema, schema_id),
+            journal=self.journal,
+            prepare=self._prepare,
+            feed_advancing=lambda: historical or self.feed_is_advancing(),
+            aside=self.ledger.produce,
+            tell=self.tell,
+            guards=guards,
+        )
+
+    def _plugged(self, sink: TickSink) -> PluggedSink:
+        return PluggedSink(
+            sink,
+            schema=self.schema,
+            normalizer=self.normalizer,
+            journal=self.journal,
+            window_ms=history_window_ms(self.config),
+            max_records=self.config.transaction.max_records,
+            tell=self.tell,
+        )
+
     def tell(self, happening: Happening) -> None:
         """To the log, the metrics and the ledger."""
         self.telemetry.tell(happening)
-        self.ledger.tell(happening)
+        if self._host.sink is None:
+            self.ledger.tell(happening)
         if self._also is not None:
             self._also(happening)
 
@@ -193,45 +237,86 @@ class Connector:
 
     def run(self, source: Source) -> int:
         """Take frames from *source* until it ends or a signal comes, deliver them, and return the exit code."""
-        self.journal.open()
-        http = HttpServer(self.config.http.host, self.config.http.port, self.telemetry, self.status)
         try:
-            http.start()
-            self.tell(Started(VERSION, self.replica, self.config.topic.name))
-            self.sink.start()
-            self.credentials.start()
-            reason = asyncio.run(self._receive(source))
+            self.open()
+            reason = asyncio.run(self._receive_until_signalled(source))
             return self._stop(reason)
         finally:
-            self.credentials.stop()
-            http.stop()
-            self.journal.close(2.0)
-            self.telemetry.flush()
+            self.close()
+
+    def open(self) -> None:
+        """Everything but what receives. Raises ConfigurationError; :meth:`close` must follow in any case."""
+        self.journal.open()
+        if self._host.pages:
+            self._http.start()
+        self.tell(Started(VERSION, self.replica, self.config.topic.name))
+        self.sink.start()
+        self.credentials.start()
 
     def _log_in(self, username: str, password: str) -> None:
-        self.sink.log_in(username, password)
-        self.ledger.log_in(username, password)
+        if isinstance(self.sink, Sink):
+            self.sink.log_in(username, password)
+            self.ledger.log_in(username, password)
 
     def _start_over(self) -> None:
-        self.sink.start_over()
-        self.ledger.start_over()
+        if isinstance(self.sink, Sink):
+            self.sink.start_over()
+            self.ledger.start_over()
 
-    async def _receive(self, source: Source) -> str:
-        """Until the source ends, a signal comes, or the sink fails: which of them."""
+    async def serve(self, source: Source, asked: asyncio.Event) -> int:
+        """After :meth:`open`, in whatever event loop runs: take frames from *source* until it ends or *asked* is set,
+        deliver them, close, and return the exit code.
+
+        No signal is touched and the loop is never blocked. Cancelled, it delivers and closes all the same, within
+        ``shutdown.timeout``, before it is done.
+        """
+        reason = "failed"
+        try:
+            reason = await self._receive(source, asked)
+        except asyncio.CancelledError:
+            reason = "cancelled"
+            raise
+        finally:
+            ending = asyncio.create_task(asyncio.to_thread(self._stop_and_close, reason))
+            exit_code = await _to_its_end(ending)
+        return exit_code
+
+    def _stop_and_close(self, reason: str) -> int:
+        try:
+            return self._stop(reason)
+        finally:
+            self.sink.give_up()
+            self.close()
+
+    def close(self) -> None:
+        self.credentials.stop()
+        self._http.stop()
+        self.journal.close(JOURNAL_CLOSE_S)
+        self.telemetry.flush()
+
+    async def _receive_until_signalled(self, source: Source) -> str:
         asked = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
+        return await self._receive(source, asked)
+
+    async def _receive(self, source: Source, asked: asyncio.Event) -> str:
+        """Until the source ends, somebody asks for it, or the sink fails: which of them."""
         tasks = {
             asyncio.create_task(source(self, asked)): "the source ended",
             asyncio.create_task(asked.wait()): "asked to stop",
             asyncio.create_task(self._sink_ended()): "the sink ended",
         }
         heartbeat = asyncio.create_task(self._heartbeat())
-        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in (*pending, heartbeat):
-            task.cancel()
-        await asyncio.gather(*pending, heartbeat, return_exceptions=True)
+        done = set[asyncio.Task[Literal[True] | None]]()
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            others = [task for task in (*tasks, heartbeat) if task not in done]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         for task in done:
             task.result()  # raises what ended it
         return ", ".join(tasks[task] for task in done)
@@ -312,9 +397,14 @@ def sink_options(config: Config, replica: str) -> SinkOptions:
         replica=replica,
         takeover_after_s=config.takeover.after,
         max_records=config.transaction.max_records,
-        history_window_ms=round(config.feed.event_time_behind * 1000),
+        history_window_ms=history_window_ms(config),
         tombstone_after_ms=round(config.latest.tombstone_after * 1000) or None if config.latest.enabled else None,
     )
+
+
+def history_window_ms(config: Config) -> int:
+    """How far back a tick can be told from a late one: as far as one is taken at all."""
+    return round(config.feed.event_time_behind * 1000)
 
 
 def schema_ids(config: Config, schema: StreamSchema, event_text: str) -> tuple[int, int]:
@@ -346,7 +436,7 @@ def topics_of(config: Config) -> tuple[TopicSpec, ...]:
     )
 
 
-def _window_ms(config: Config) -> tuple[int, int]:
+def event_time_window_ms(config: Config) -> tuple[int, int]:
     return round(config.feed.event_time_ahead * 1000), round(config.feed.event_time_behind * 1000)
 
 
@@ -361,3 +451,17 @@ def secrets_of(config: Config) -> list[str]:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+async def _to_its_end(task: asyncio.Task[int]) -> int:
+    """The result of a task that must not be cancelled. Where whoever waits for it is, that is raised afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    result = task.result()
+    if cancelled is not None:
+        raise cancelled
+    return result

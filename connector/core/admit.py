@@ -43,13 +43,15 @@ class SymbolHistory:
     and behind the place to write next, rises; free places are -1.
     """
 
-    __slots__ = ("_at", "_hashes", "_times", "newest")
+    __slots__ = ("_at", "_hashes", "_times", "held_through", "newest")
 
     def __init__(self, capacity: int) -> None:
         self._times = array("q", [-1]) * capacity
         self._hashes = array("q", [0]) * capacity
         self._at = 0
         self.newest = -1
+        self.held_through = -1
+        """Whatever is not newer than this is held, content unknown: of a sink that says no more than its newest."""
 
     def append(self, event_time_ms: int, content: int) -> None:
         at = self._at
@@ -60,6 +62,8 @@ class SymbolHistory:
     def admission(self, event_time_ms: int, content: int) -> Admission:
         if event_time_ms > self.newest:
             return Admission.NEW
+        if event_time_ms <= self.held_through:
+            return Admission.DUPLICATE
         for first, end in ((0, self._at), (self._at, len(self._times))):
             place = bisect_left(self._times, event_time_ms, first, end)
             if place < end and self._times[place] == event_time_ms:

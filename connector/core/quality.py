@@ -18,6 +18,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
+from connector.core.admit import GONE_AFTER_MS
 from connector.core.decimals import exact_decimal
 from connector.core.encode import skippers
 from connector.core.happenings import Happening, QualityCleared, QualityFound
@@ -33,8 +34,6 @@ FINDINGS = (DISORDERED, FROZEN, ALL_FROZEN, SYMBOLS_DIFFER)
 
 ORDERED_FOR_MS = 60_000
 """A symbol is in order again once it was so for this long."""
-GONE_AFTER_MS = 60_000
-"""A symbol that was not seen for so long is no symbol of the stream, and nothing is open about it."""
 LOOKS_MISSED = 10
 """Periods between two looks after which nobody can say that a value did not change in between."""
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 MOST_WAITING = 2_000
 """Lines. Behind a reader that stands still, what comes beyond is lost and counted."""
 
+_IDLE_S = 10.0
+
 
 class LineWriter:
     """Takes lines from any thread, returns at once, and writes them in order.
@@ -58,7 +60,9 @@ class LineWriter:
             with self._changed:
                 self._is_writing = False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._waiting)
+                if not self._changed.wait_for(lambda: self._waiting, _IDLE_S):
+                    self._thread = None  # the next line starts another one
+                    return
                 line = self._waiting.popleft()
                 self._is_writing = True
             # A reader of our standard error that is gone must not stop the feed; nobody is left to tell.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random as chance
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,9 +30,6 @@ _SYMBOL_WEIGHT = 1
 _COMPARED_EVERY_S = 600.0
 _COMPARED_AGAIN_AFTER_S = 60.0
 _REFUSALS = (403, 418, 429, 451)
-
-# httpx logs each request by itself; we tell what happens in our own words.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

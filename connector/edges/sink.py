@@ -139,6 +139,7 @@ class Sink:
         self._rule = TakeoverRule(options.takeover_after_s)
         self._stop = threading.Event()
         self._clients_are_old = threading.Event()
+        self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._role = Role.STARTING
         self._waiting_for = ""
@@ -173,6 +174,11 @@ class Sink:
     def stop(self) -> None:
         """Go on until everything accepted is in the topic, then end; :meth:`join` bounds it."""
         self._stop.set()
+
+    def give_up(self) -> None:
+        """End with what is under way; the rest waits in the journal."""
+        self._stop.set()
+        self._given_up.set()
 
     def join(self, timeout_s: float) -> bool:
         """Whether the thread ended in time."""
@@ -258,9 +264,7 @@ class Sink:
         return min((mark for mark, _ in passage.marks), default=frame.received_at_ns // 1_000_000)
 
     def _finished(self) -> bool:
-        if not self._stop.is_set():
-            return False
-        return self.delivered()
+        return self._given_up.is_set() or (self._stop.is_set() and self.delivered())
 
     def delivered(self) -> bool:
         """Whether the topic was seen to hold all that was accepted."""

@@ -158,3 +158,14 @@ def test_appending_to_all_is_appending_to_each(capacity: int, times: list[int]) 
         for event_time_ms in range(42):
             for content in (7, 8, 9):
                 assert ring.admission(event_time_ms, content) is other.admission(event_time_ms, content)
+
+
+def test_a_sink_that_says_no_more_than_its_newest() -> None:
+    held = history(("BTCUSD", 3000, CONTENT_UNKNOWN))
+    held.symbols["BTCUSD"].held_through = 3000
+    assert admission(held, "BTCUSD", 1000, 11) is Admission.DUPLICATE
+    assert admission(held, "BTCUSD", 3000, 33) is Admission.DUPLICATE
+    assert admission(held, "BTCUSD", 5000, 55) is Admission.NEW
+    held.add("BTCUSD", 5000, 55)
+    assert admission(held, "BTCUSD", 4000, 44) is Admission.LATE
+    assert admission(held, "BTCUSD", 5000, 56) is Admission.CONFLICT

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from connector.core.admit import GONE_AFTER_MS
 from connector.core.happenings import Happening, QualityCleared, QualityFound
 from connector.core.normalize import Normalizer
-from connector.core.quality import ALL_FROZEN, DISORDERED, FROZEN, GONE_AFTER_MS, SYMBOLS_DIFFER, Quality, SymbolSets
+from connector.core.quality import ALL_FROZEN, DISORDERED, FROZEN, SYMBOLS_DIFFER, Quality, SymbolSets
 from connector.core.values import Frame, Ticks
 from connector.edges.schema_files import load_schema
 from connector.local.market import Market

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from connector.edges import log_writer
 from connector.edges.log_writer import MOST_WAITING, LineWriter
 
 
@@ -74,3 +75,16 @@ def test_what_is_no_unicode_is_escaped(pipe: tuple[int, int]) -> None:
     lines = LineWriter(pipe[1])
     lines.info("half \ud800")
     assert read_lines(pipe[0], 1) == ["half \\ud800"]
+
+
+def test_no_thread_waits_where_nothing_is_written(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "_IDLE_S", 0.05)
+    lines = LineWriter(pipe[1])
+    for number in range(2):
+        lines.info(f"line {number}")
+        assert lines.flush(5)
+        deadline = time.monotonic() + 5
+        while lines._thread is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert read_lines(pipe[0], 2) == ["line 0", "line 1"]

@@ -1,0 +1,91 @@
+"""Start, stop and what the runner decides by itself. Whole runs are in integration, chaos and embedding."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from pathlib import Path
+
+import pytest
+
+from connector.config import load_config
+from connector.core.happenings import Happening, QualityCleared, QualityFound, Stopped
+from connector.core.quality import SYMBOLS_DIFFER
+from connector.runner import Connector, Host
+from tests.test_embedding import Memory
+
+NOW_MS = 1_791_285_204_000
+
+
+@pytest.fixture
+def told() -> list[Happening]:
+    return []
+
+
+@pytest.fixture
+def connector(tmp_path: Path, told: list[Happening], monkeypatch: pytest.MonkeyPatch) -> Connector:
+    """Not opened; its feed advances, and its sink holds what a test says."""
+    return made(tmp_path, told, monkeypatch)
+
+
+def made(folder: Path, told: list[Happening], monkeypatch: pytest.MonkeyPatch, *overrides: str) -> Connector:
+    config = load_config(overrides=[f"journal.path={folder / 'journal'}", *overrides], needs=()).config
+    host = Host(sink=Memory(), pages=False, log=io.StringIO())
+    connector = Connector(config, also=told.append, host=host)
+    monkeypatch.setattr(connector, "feed_is_advancing", lambda: True)
+    return connector
+
+
+def holds(connector: Connector, monkeypatch: pytest.MonkeyPatch, **newest: int) -> None:
+    monkeypatch.setattr(connector.sink, "symbols", lambda: newest)
+
+
+def test_symbols_that_rest_has_and_the_stream_has_not(
+    connector: Connector, told: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds(connector, monkeypatch, BTCUSD=NOW_MS, ETHUSD=NOW_MS - 1000, GONEUSD=NOW_MS - 90_000)
+    in_rest = frozenset({"BTCUSD", "ETHUSD", "NEWUSD"})
+    assert connector.compare_symbols(in_rest), "to be asked again"
+    assert told == []
+    assert not connector.compare_symbols(in_rest)
+    assert told == [QualityFound(SYMBOLS_DIFFER, "NEWUSD", "REST has it, the stream does not bring it")]
+    holds(connector, monkeypatch, BTCUSD=NOW_MS, ETHUSD=NOW_MS, NEWUSD=NOW_MS)
+    assert not connector.compare_symbols(in_rest)
+    assert told[1:] == [QualityCleared(SYMBOLS_DIFFER, "NEWUSD")]
+
+
+def test_only_symbols_that_were_asked_for_are_compared(
+    tmp_path: Path, told: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = made(tmp_path, told, monkeypatch, 'feed.symbols=["BTCUSD", "ETHUSD"]')
+    holds(connector, monkeypatch, BTCUSD=NOW_MS)
+    for _ in range(2):
+        connector.compare_symbols(frozenset({"BTCUSD", "ETHUSD", "USDTUSD"}))
+    assert [each.about for each in told if isinstance(each, QualityFound)] == ["ETHUSD"]
+
+
+@pytest.mark.parametrize("advancing", [True, False])
+def test_nothing_is_compared_where_the_stream_says_nothing(
+    advancing: bool, connector: Connector, told: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds(connector, monkeypatch, **({} if advancing else {"BTCUSD": NOW_MS}))
+    monkeypatch.setattr(connector, "feed_is_advancing", lambda: advancing)
+    for _ in range(3):
+        assert not connector.compare_symbols(frozenset({"ETHUSD"}))
+    assert told == []
+
+
+async def test_a_source_that_fails_leaves_nothing_running(connector: Connector, told: list[Happening]) -> None:
+    async def source(_connector: Connector, _asked: asyncio.Event) -> None:
+        raise LookupError("a bug")
+
+    connector.open()
+    with pytest.raises(LookupError, match="a bug"):
+        await connector.serve(source, asyncio.Event())
+    assert connector.sink.ended.is_set()
+    assert [each.reason for each in told if isinstance(each, Stopped)] == ["failed"]
+    again = Connector(connector.config, host=Host(sink=Memory(), pages=False, log=io.StringIO()))
+    again.open()  # the journal's lock is free
+    again.sink.give_up()
+    assert again.sink.join(5)
+    again.close()
