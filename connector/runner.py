@@ -144,7 +144,7 @@ class Connector:
             make_encoder=lambda schema_id: RecordEncoder(self.schema, schema_id),
             journal=self.journal,
             prepare=self._prepare,
-            feed_advancing=lambda: historical or self.feed_is_advancing(),
+            feed_state=lambda: ADVANCING if historical else self.feed_state(),
             aside=self.ledger.produce,
             tell=self.tell,
             guards=guards,
@@ -176,8 +176,9 @@ class Connector:
     def is_writer(self) -> bool:
         return self.sink.state().role is Role.WRITER
 
-    def feed_is_advancing(self) -> bool:
-        return self.feed is not None and self.feed.state().state == ADVANCING
+    def feed_state(self) -> str:
+        """How the feed is as a whole, in the words of :mod:`connector.core.witness`."""
+        return self.feed.state().state if self.feed is not None else DOWN
 
     def status(self) -> Status:
         """How it is doing now. May be called from any thread."""
@@ -355,8 +356,14 @@ class Connector:
         schema_id, event_schema_id = schema_ids(config, self.schema, event_text)
         counts = ensure_topics(config.kafka, topics_of(config), create=config.topic.create, tell=self.tell)
         self.ledger.open(EventEncoder(event_text, event_schema_id))
-        latest_partitions = counts.get(config.latest_topic) if config.latest_topic else None
-        return Prepared(counts[config.topic.name], schema_id, event_schema_id, event_text, latest_partitions)
+        return Prepared(
+            counts[config.topic.name],
+            counts[config.events_topic],
+            schema_id,
+            event_schema_id,
+            event_text,
+            counts.get(config.latest_topic) if config.latest_topic else None,
+        )
 
 
 async def live(connector: Connector, asked: asyncio.Event) -> None:

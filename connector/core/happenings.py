@@ -186,6 +186,21 @@ class RoleChanged(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class WriterWanted(Happening):
+    """This replica asks for another one that holds what follows in the topic."""
+
+    reason: str
+    """A stable word: ``stopping``, ``feed down``, ``lacks ticks``."""
+    topic_event_time_ms: int
+    """The newest in the topic; -1: it is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakingOver(Happening):
+    """The answer: this replica holds what follows in the topic, and takes the lock unless its writer is at work."""
+
+
+@dataclass(frozen=True, slots=True)
 class TookOver(Happening):
     """This replica took the lock, read the topic to its end and may write."""
 

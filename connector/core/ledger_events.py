@@ -6,7 +6,9 @@ import io
 import json
 import struct
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any, cast
 
 import fastavro
 
@@ -22,6 +24,8 @@ class EventKind(StrEnum):
     SYMBOL_RETURNED = "symbol_returned"
     SOCKET_OPENED = "socket_opened"
     SOCKET_CLOSED = "socket_closed"
+    WRITER_WANTED = "writer_wanted"
+    TAKING_OVER = "taking_over"
     TAKEOVER = "takeover"
     FIELD_UNKNOWN = "field_unknown"
     PARTITIONS_GROWN = "partitions_grown"
@@ -29,9 +33,14 @@ class EventKind(StrEnum):
     QUALITY_CLEARED = "quality_cleared"
 
 
+_KINDS = frozenset(EventKind)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """One entry. ``time`` is event time for gaps and symbols, else the connector's clock; both in milliseconds."""
+    """One entry. ``time`` in milliseconds: event time for gaps, symbols and what a writer is wanted for, else the
+    connector's clock."""
 
     kind: EventKind
     about: str
@@ -57,3 +66,17 @@ class EventEncoder:
         fields = {**asdict(event), "kind": event.kind.value, "replica": replica}
         fastavro.schemaless_writer(out, self._schema, fields)
         return out.getvalue()
+
+    def decode(self, value: bytes) -> tuple[FeedEvent, str] | None:
+        """Kind, subject, time and reason of an entry, and the replica that wrote it.
+
+        ``None`` for one of another version of this program.
+        """
+        if not value.startswith(self._frame):
+            return None
+        entry = cast(dict[str, Any], fastavro.schemaless_reader(io.BytesIO(value[len(self._frame) :]), self._schema))
+        if entry["kind"] not in _KINDS:
+            return None
+        time_ms = (entry["time"] - _EPOCH) // timedelta(milliseconds=1)
+        event = FeedEvent(EventKind(entry["kind"]), entry["about"], time_ms, reason=entry["reason"])
+        return event, entry["replica"]

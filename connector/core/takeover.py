@@ -19,7 +19,12 @@ SPREAD = 0.15
 LONGEST_AFTER_S = 30.0
 FORGIVEN_AFTER_S = 60.0
 DEAF_FACTOR = 10.0
-LACKING_FACTOR = 2.0
+CALL_S = 0.8
+"""For so long a replica that lacks ticks waits for those who have them to answer; longer where the broker is slow."""
+PROMPT_S = 0.5
+"""A replica that was asked to write waits for so long with ticks beyond the topic: the asking one may be back."""
+ANSWERS = 5.0
+"""A transaction is three answers of the broker: so many of them explain a topic that stands still."""
 
 
 @dataclass(slots=True)
@@ -33,44 +38,74 @@ class TakeoverRule:
     after_s: float
     takeovers: int = 0
     idle_s: float = 0.0
+    _asked_beyond_ms: int | None = None
+    """Another replica wants somebody to write what follows this event time."""
+    _called_at_s: float | None = None
+    """Idle time at which this replica called for one that has more."""
 
     def started(self, topic_age_s: float) -> None:
-        """The topic's newest tick is so old at the start: that time counts, but a short look is owed all the same."""
-        self.idle_s = max(0.0, min(topic_age_s, LACKING_FACTOR * self.after_s) - LONGEST_STEP_S)
+        """The topic's newest tick is so old at the start: that time counts."""
+        self.idle_s = max(0.0, min(topic_age_s, self.after_s * (1 + SPREAD)))
 
-    def advanced(self) -> None:
-        """The topic was seen to advance, or its writer to be at work."""
+    def advanced(self, topic_ms: int) -> None:
+        """The topic was seen to advance, to this event time, or its writer to be at work."""
         self.idle_s = 0.0
+        self._called_at_s = None
+        if self._asked_beyond_ms is not None and topic_ms > self._asked_beyond_ms:
+            self._asked_beyond_ms = None
 
     def watched(self, step_s: float) -> None:
         """So much time went by without the topic advancing."""
         self.idle_s += min(step_s, LONGEST_STEP_S)
 
-    def threshold_s(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> float:
+    def asked(self, beyond_ms: int, topic_ms: int) -> None:
+        """Another replica wants somebody to write what follows ``beyond_ms``; the topic is at ``topic_ms``."""
+        if topic_ms <= beyond_ms:
+            self._asked_beyond_ms = beyond_ms
+
+    @property
+    def is_asked(self) -> bool:
+        return self._asked_beyond_ms is not None
+
+    def another_takes_over(self) -> None:
+        """One that holds what comes next: it is owed the whole time."""
+        self.idle_s = 0.0
+        self._called_at_s = self._asked_beyond_ms = None
+
+    def patience_s(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> float:
         """How long the topic must have been idle.
 
-        ``answer_s``: how long the broker took to answer last; a transaction
-        is three such answers, so a slow broker explains as much silence.
-        ``chance``: from 0 to 1, keeps replicas apart. ``complete``: this
-        replica holds what comes next in the topic. One that does not leaves the
-        others twice as long, for once it has written, what they hold is late;
-        and ten times as long where its own feed does not advance either. It
-        takes over only where no better one is there.
+        ``answer_s``: how long the broker took to answer last. ``chance``: from 0
+        to 1, keeps replicas apart. ``complete``: this replica holds what comes
+        next in the topic. One that does not, and whose own feed does not advance
+        either, waits ten times as long: another one probably has more.
         """
         after: float = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
-        after = max(after, 5 * answer_s) * (1 + SPREAD * chance)
-        if complete:
-            return after
-        return after * (LACKING_FACTOR if feed_advancing else DEAF_FACTOR)
+        after = max(after, ANSWERS * answer_s) * (1 + SPREAD * chance)
+        return after if complete or feed_advancing else after * DEAF_FACTOR
 
-    def due(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> bool:
-        return self.idle_s >= self.threshold_s(
-            answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance
-        )
+    def must_call(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> bool:
+        """Whether this replica would take over, but lacks ticks, and has not asked yet who has them."""
+        patience_s = self.patience_s(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance)
+        return not complete and self._called_at_s is None and self.idle_s >= patience_s
+
+    def called(self) -> None:
+        self._called_at_s = self.idle_s
+
+    def due(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float, held_s: float) -> bool:
+        """Whether to take over. ``held_s``: for how long this replica has held ticks beyond the topic."""
+        patience_s = self.patience_s(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance)
+        if complete:
+            asked = self.is_asked and held_s >= max(PROMPT_S * (1 + chance), ANSWERS * answer_s)
+            return asked or self.idle_s >= patience_s
+        if self._called_at_s is None:
+            return False
+        return self.idle_s >= max(patience_s, self._called_at_s + max(CALL_S, ANSWERS * answer_s))
 
     def took_over(self) -> None:
         self.takeovers += 1
         self.idle_s = 0.0
+        self._called_at_s = self._asked_beyond_ms = None
 
     def written(self, for_s: float) -> None:
         """This replica has been the writer for so long."""

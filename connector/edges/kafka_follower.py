@@ -1,12 +1,13 @@
-"""Following the topic: what it holds under ``read_committed``, whoever wrote it."""
+"""Following the topic: what it holds under ``read_committed``, whoever wrote it; and what the ledger says meanwhile."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
     AdminClient,
     ListOffsetsResultInfo,
@@ -31,6 +32,15 @@ from connector.edges.kafka_statistics import Statistics
 ASK_TIMEOUT_S = 5.0
 POLL_RECORDS = 2000
 
+
+@dataclass(frozen=True, slots=True)
+class TopicPartitions:
+    """A topic and how many partitions it has."""
+
+    topic: str
+    partitions: int
+
+
 ContentOf = Callable[[bytes], bytes | None]
 """The comparable part of a record's value; ``None`` where it was written under another schema."""
 
@@ -38,15 +48,29 @@ ContentOf = Callable[[bytes], bytes | None]
 class Follower:
     """Reads keys, timestamps and content hashes of all partitions into a history.
 
+    ``hear`` is given each entry that comes to the ledger's topic meanwhile.
+
     ``passed`` has the newest event time by symbol that the topic was seen to
     hold. One thread only. Every method that asks the broker raises
     :class:`RetryableError` where it does not answer in time and
     :class:`ConfigurationError` where it refuses.
     """
 
-    def __init__(self, properties: Properties, topic: str, history: History, content_of: ContentOf, tell: Tell) -> None:
+    def __init__(
+        self,
+        properties: Properties,
+        topic: str,
+        history: History,
+        content_of: ContentOf,
+        tell: Tell,
+        *,
+        ledger: TopicPartitions,
+        hear: Callable[[bytes], None],
+    ) -> None:
         self._properties = properties
         self._topic = topic
+        self._ledger = ledger
+        self._hear = hear
         self._history = history
         self._content_of = content_of
         self._tell = tell
@@ -77,7 +101,9 @@ class Follower:
         self._consumer = new_consumer(
             consumer_properties(self._properties), self._complaints, stats_cb=Statistics("follower", self._tell)
         )
-        self._consumer.assign([TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()])
+        followed = [TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()]
+        heard = [TopicPartition(self._ledger.topic, each, OFFSET_END) for each in range(self._ledger.partitions)]
+        self._consumer.assign(followed + heard)
         try:
             # What an open transaction hides is waited for by whoever holds the lock, not here.
             self.read_to(self.end_offsets(committed_only=True), timeout_s=60.0)
@@ -120,6 +146,8 @@ class Follower:
     def _take(self, messages: list[Message]) -> bool:
         if set(map(Message.error, messages)) != {None}:
             messages = [message for message in messages if self._is_record(message)]
+        if self._ledger.topic in set(map(Message.topic, messages)):
+            messages = [message for message in messages if not self._is_heard(message)]
         foreign = False
         passed, symbols, names = self.passed, self._history.symbols, self._names
         # Each question to a message is a call: as few as can be, and from C.
@@ -155,14 +183,24 @@ class Follower:
             self._met(error, message)
         return error is None
 
+    def _is_heard(self, message: Message) -> bool:
+        """Whether it is an entry of the ledger."""
+        value = message.value()
+        if message.topic() != self._ledger.topic:
+            return False
+        if isinstance(value, bytes):
+            self._hear(value)
+        return True
+
     def _met(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             # Commit markers take offsets and yield no message: only this tells that they were read.
-            self._positions[message.partition() or 0] = message.offset() or 0
+            if message.topic() == self._topic:
+                self._positions[message.partition() or 0] = message.offset() or 0
         elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             # Without the right to read nothing would ever come, and nothing else would say so.
             self.close()
-            raise translated(error, f"following {self._topic}, which needs the right READ")
+            raise translated(error, f"following {message.topic() or self._topic}, which needs the right READ")
 
     def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
         """Read until every partition is at its end offset."""

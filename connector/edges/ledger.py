@@ -21,8 +21,10 @@ from connector.core.happenings import (
     QualityFound,
     SocketClosed,
     SocketOpened,
+    TakingOver,
     Tell,
     TookOver,
+    WriterWanted,
 )
 from connector.core.ledger_events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
 from connector.core.witness import ADVANCING
@@ -132,6 +134,10 @@ _ENTRIES: dict[type[Happening], Callable[[Any, int], FeedEvent | None]] = {
     SocketClosed: lambda h, now: FeedEvent(
         EventKind.SOCKET_CLOSED, h.connection, now, reason=h.reason, detail=h.detail
     ),
+    WriterWanted: lambda h, _: FeedEvent(
+        EventKind.WRITER_WANTED, EVERY_SYMBOL, max(0, h.topic_event_time_ms), reason=h.reason
+    ),
+    TakingOver: lambda _, now: FeedEvent(EventKind.TAKING_OVER, EVERY_SYMBOL, now),
     TookOver: lambda h, now: FeedEvent(
         EventKind.TAKEOVER,
         EVERY_SYMBOL,

@@ -27,18 +27,21 @@ from connector.core.happenings import (
     PartitionsGrown,
     Rejected,
     RoleChanged,
+    TakingOver,
     Tell,
     TookOver,
     TransactionFailed,
     Waiting,
+    WriterWanted,
 )
-from connector.core.ledger_events import EventEncoder
+from connector.core.ledger_events import EventEncoder, EventKind
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
 from connector.core.takeover import TakeoverRule
 from connector.core.values import Frame, Origin
+from connector.core.witness import ADVANCING, DOWN
 from connector.edges.journal import Entry, Journal
-from connector.edges.kafka_follower import Follower
+from connector.edges.kafka_follower import Follower, TopicPartitions
 from connector.edges.kafka_latest import LatestReader
 from connector.edges.kafka_records import Outbox, SinkOptions, told_of
 from connector.edges.kafka_writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer
@@ -51,6 +54,9 @@ WAITING_TOLD_EVERY_S = 30.0
 IDLE_S = 0.05
 REST_HELD_TAKEOVERS = 4.0
 """Rows from REST wait for so many times the time after which another replica takes over."""
+OFFERED_EVERY_S = 10.0
+HELD_AFTER_DOWN_S = 1.5
+"""A writer whose feed was down lacks ticks that another one may have: so long it waits for that one to take over."""
 FRAMES_A_STEP = 512
 BYTES_A_STEP = 4 * 1024 * 1024
 WAITING_FRAMES = 4096
@@ -68,6 +74,7 @@ class Prepared:
     """What the registry and the broker said at the start."""
 
     partitions: int
+    event_partitions: int
     schema_id: int
     event_schema_id: int
     event_schema_text: str
@@ -107,8 +114,8 @@ class Sink:
 
     ``prepare`` is called on the sink's thread, again after each
     :class:`RetryableError`; any other exception ends the thread and stands in
-    :attr:`failure`. ``feed_advancing`` tells whether this replica's own feed does. ``aside`` produces a
-    record at once and outside any transaction.
+    :attr:`failure`. ``feed_state`` tells how this replica's own feed is (:mod:`connector.core.witness` has the
+    words). ``aside`` produces a record at once and outside any transaction.
     """
 
     def __init__(
@@ -120,7 +127,7 @@ class Sink:
         make_encoder: Callable[[int], RecordEncoder],
         journal: Journal,
         prepare: Callable[[], Prepared],
-        feed_advancing: Callable[[], bool],
+        feed_state: Callable[[], str],
         aside: Callable[[Outgoing], None],
         tell: Tell,
         guards: Guards | None = None,
@@ -130,7 +137,7 @@ class Sink:
         self._make_encoder = make_encoder
         self._journal = journal
         self._prepare = prepare
-        self._feed_advancing = feed_advancing
+        self._feed_state = feed_state
         self._aside = aside
         self._tell = tell
         self._guards = guards or Guards()
@@ -148,6 +155,10 @@ class Sink:
         self._cursor = 0
         self._left_by_earlier_life = 0
         self._waiting: deque[tuple[int, Passage]] = deque()
+        self._held_since: float | None = None
+        self._offered = False
+        self._offered_at = -OFFERED_EVERY_S
+        self._held_until = 0.0
         self._waiting_told_at = 0.0
         self._watched_at = 0.0
         self._partitions_at = 0.0
@@ -210,6 +221,8 @@ class Sink:
             if self._started():
                 while not self._finished():
                     self._step()
+                if self._writer is not None:
+                    self._tell(WriterWanted("stopping", self._follower.newest_ms))
         except BaseException as error:  # the runner ends the process with it
             self.failure = error
         finally:
@@ -243,7 +256,13 @@ class Sink:
             self._normalizer, encoder, self._history, self._journal.witness, self._options.tombstone_after_ms
         )
         self._follower = Follower(
-            self._options.kafka, self._options.topic, self._history, encoder.content_of, self._tell
+            self._options.kafka,
+            self._options.topic,
+            self._history,
+            encoder.content_of,
+            self._tell,
+            ledger=TopicPartitions(self._options.events_topic, prepared.event_partitions),
+            hear=self._hear,
         )
         self._partitions, self._latest_partitions = prepared.partitions, prepared.latest_partitions
         self._open_follower(prepared.partitions)
@@ -282,7 +301,7 @@ class Sink:
             self._waiting_for = ""
         except RetryableError as error:
             # While the broker does not answer, nobody can advance the topic: its writer is owed the whole time again.
-            self._rule.advanced()
+            self._rule.advanced(self._follower.newest_ms)
             self._tell_waiting("broker", error, RETRY_AFTER_S)
             time.sleep(RETRY_AFTER_S)
 
@@ -302,7 +321,7 @@ class Sink:
         foreign = self._follower.poll(0.0 if self._writer is not None else 0.1)
         now = time.monotonic()
         if self._follower.records > before:
-            self._rule.advanced()
+            self._rule.advanced(self._follower.newest_ms)
             self._tell(Followed(self._follower.records - before, self._follower.newest_ms))
         else:
             self._rule.watched(now - self._watched_at)
@@ -310,6 +329,19 @@ class Sink:
         if foreign and self._writer is not None:
             self._drop_writer("another replica writes")
         self._trim()
+
+    def _hear(self, value: bytes) -> None:
+        """What another replica says in the ledger."""
+        heard = self._events.decode(value)
+        if heard is None or self._writer is not None:
+            return
+        event, replica = heard
+        if replica == self._options.replica:
+            return
+        if event.kind is EventKind.WRITER_WANTED:
+            self._rule.asked(event.time, self._follower.newest_ms)
+        elif event.kind is EventKind.TAKING_OVER:
+            self._rule.another_takes_over()
 
     def _trim(self) -> None:
         passed, through = self._follower.passed, 0
@@ -347,18 +379,36 @@ class Sink:
             self._cursor = entries[-1].seq
         self._trim()
         # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
-        feed_advancing = self._stop.is_set() or self._feed_advancing()
+        feed_advancing = self._stop.is_set() or self._feed_state() == ADVANCING
         beyond = [passage.newest_ms for _, passage in self._waiting if passage.marks]
+        held_s = self._held_for(beyond)
+        newest_ms = self._follower.newest_ms
         if not beyond and feed_advancing:
-            self._rule.advanced()
+            self._rule.advanced(newest_ms)
             return
         complete = self._is_complete(beyond)
-        due = partial(self._rule.due, complete=complete, feed_advancing=feed_advancing, chance=self._chance)
+        if self._rule.must_call(answer_s=0.0, complete=complete, feed_advancing=feed_advancing, chance=self._chance):
+            self._rule.called()
+            self._tell(WriterWanted("lacks ticks", newest_ms))
+        due = partial(
+            self._rule.due, complete=complete, feed_advancing=feed_advancing, chance=self._chance, held_s=held_s
+        )
         if due(answer_s=0.0):
+            if complete and self._rule.is_asked:
+                self._tell(TakingOver())
             if self._writer_at_work():
-                self._rule.advanced()
+                self._rule.advanced(newest_ms)
             elif due(answer_s=self._answer_s):
                 self._take_over()
+
+    def _held_for(self, beyond: list[int]) -> float:
+        """For how long this replica has held ticks beyond the topic."""
+        now = time.monotonic()
+        if not beyond:
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = now
+        return now - self._held_since if self._held_since is not None else 0.0
 
     def _is_complete(self, beyond: list[int]) -> bool:
         """Whether these event times go on from what the topic holds without a period missing, up to this process's
@@ -414,6 +464,9 @@ class Sink:
     # As writer
 
     def _write(self, writer: Writer) -> None:
+        if self._leaves_it_to_another():
+            self._stop.wait(IDLE_S)
+            return
         if not self._journal.wait(self._cursor, IDLE_S):
             return
         batch = Batch()
@@ -438,6 +491,21 @@ class Sink:
         self._waiting.extend(passages)
         for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
             self._tell(happening)
+
+    def _leaves_it_to_another(self) -> bool:
+        """Whether what has come waits: this replica's own feed was down, and one whose was not may take over.
+
+        At most once in ten seconds, so that a feed that comes and goes does not keep everything waiting.
+        """
+        now = time.monotonic()
+        if self._feed_state() == DOWN:
+            if not self._offered and not self._stop.is_set() and now - self._offered_at > OFFERED_EVERY_S:
+                self._offered, self._offered_at = True, now
+                self._tell(WriterWanted("feed down", self._follower.newest_ms))
+        elif self._offered:
+            self._offered = False
+            self._held_until = now + HELD_AFTER_DOWN_S
+        return now < self._held_until and not self._stop.is_set()
 
     def _ripe(self, entries: list[Entry]) -> list[Entry]:
         """Without rows from REST at the end that another replica may have ticks for: it needs the time to take over,

@@ -267,6 +267,14 @@ _TABLE: tuple[Line[Any], ...] = (
         "This replica is the writer, a follower, or starting.",
         _role_changed,
     ),
+    Line(
+        h.WriterWanted,
+        "writer_wanted",
+        "info",
+        "This replica asks for another one that holds what follows in the topic: it stops, its feed is down, or it "
+        "lacks ticks itself.",
+    ),
+    Line(h.TakingOver, "taking_over", "info", "The answer: this replica holds what follows, and takes the lock."),
     Line(h.TookOver, "took_over", "warning", "This replica took the lock and may write.", _took_over),
     Line(
         h.TransactionFailed,

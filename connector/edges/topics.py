@@ -80,7 +80,7 @@ def wanted_topics(
             kept_time,
             ("READ", "WRITE"),
         ),
-        TopicSpec(events, None, 1, replication_factor, aside, kept_time),
+        TopicSpec(events, None, 1, replication_factor, aside, kept_time, rights=("READ", "WRITE")),
         TopicSpec(dead_letters, None, 1, replication_factor, aside, kept_time),
     ]
     if latest is not None:

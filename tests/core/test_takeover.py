@@ -15,8 +15,13 @@ def due(
     feed_advancing: bool = True,
     complete: bool = True,
     chance: float = 0.0,
+    held_s: float = 0.0,
 ) -> bool:
-    return rule.due(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance)
+    return rule.due(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance, held_s=held_s)
+
+
+def must_call(rule: TakeoverRule, *, complete: bool = False, feed_advancing: bool = True) -> bool:
+    return rule.must_call(answer_s=0.0, complete=complete, feed_advancing=feed_advancing, chance=0.0)
 
 
 def test_due_once_the_topic_stood_still_for_long_enough() -> None:
@@ -25,7 +30,7 @@ def test_due_once_the_topic_stood_still_for_long_enough() -> None:
     assert not due(rule)
     watch(rule, 0.3)
     assert due(rule)
-    rule.advanced()
+    rule.advanced(0)
     assert not due(rule)
 
 
@@ -51,11 +56,11 @@ def test_each_takeover_doubles_the_patience_up_to_a_bound_until_it_has_written_f
     assert due(rule)
     for _ in range(10):
         rule.took_over()
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, complete=True, chance=0.0) == 30.0
+    assert rule.patience_s(answer_s=0.0, complete=True, feed_advancing=True, chance=0.0) == 30.0
     rule.written(59.0)
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, complete=True, chance=0.0) == 30.0
+    assert rule.patience_s(answer_s=0.0, complete=True, feed_advancing=True, chance=0.0) == 30.0
     rule.written(60.0)
-    assert rule.threshold_s(answer_s=0.0, feed_advancing=True, complete=True, chance=0.0) == 3.0
+    assert rule.patience_s(answer_s=0.0, complete=True, feed_advancing=True, chance=0.0) == 3.0
 
 
 def test_a_slow_broker_explains_silence() -> None:
@@ -67,9 +72,9 @@ def test_a_slow_broker_explains_silence() -> None:
 def test_a_replica_whose_feed_stands_still_lets_the_others_go_first() -> None:
     rule = TakeoverRule(after_s=3.0)
     watch(rule, 10.0)
-    assert not due(rule, complete=False, feed_advancing=False)
-    watch(rule, 21.0)
-    assert due(rule, complete=False, feed_advancing=False)
+    assert not must_call(rule, feed_advancing=False)
+    watch(rule, 20.1)
+    assert must_call(rule, feed_advancing=False)
 
 
 def test_what_comes_next_is_written_also_by_a_replica_whose_feed_has_just_ended() -> None:
@@ -78,31 +83,83 @@ def test_what_comes_next_is_written_also_by_a_replica_whose_feed_has_just_ended(
     assert due(rule, complete=True, feed_advancing=False)
 
 
-def test_a_replica_that_lacks_what_comes_next_lets_a_complete_one_go_first() -> None:
+def test_a_replica_that_lacks_what_comes_next_calls_and_waits_for_an_answer() -> None:
     rule = TakeoverRule(after_s=3.0)
-    watch(rule, 5.8)
-    assert due(rule)
+    watch(rule, 2.8)
+    assert not must_call(rule)
+    watch(rule, 0.3)
+    assert not must_call(rule, complete=True)
+    assert must_call(rule)
+    assert not due(rule, complete=False), "it has not called yet"
+    rule.called()
+    assert not must_call(rule)
+    watch(rule, 0.7)
     assert not due(rule, complete=False)
-    watch(rule, 0.4)
+    watch(rule, 0.2)
     assert due(rule, complete=False)
 
 
-def test_one_that_is_soon_back_after_its_death_does_not_overtake_the_one_that_was_there() -> None:
-    back, there = TakeoverRule(after_s=3.0), TakeoverRule(after_s=3.0)
-    watch(there, 2.0)
-    back.started(topic_age_s=2.0)
-    watch(back, 2.0)
-    watch(there, 2.0)
-    assert due(there, chance=1.0)
-    assert not due(back, complete=False)
+def test_the_answer_to_a_call_takes_as_long_as_the_broker_does() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    watch(rule, 3.1)
+    rule.called()
+    watch(rule, 4.0)
+    assert due(rule, complete=False)
+    assert not due(rule, answer_s=1.0, complete=False)
+    watch(rule, 1.1)
+    assert due(rule, answer_s=1.0, complete=False)
 
 
-def test_at_the_start_an_old_topic_is_looked_at_only_shortly() -> None:
+def test_a_call_is_over_once_it_is_answered_or_the_topic_advances() -> None:
+    for ended_by in (TakeoverRule.another_takes_over, lambda rule: rule.advanced(1)):
+        rule = TakeoverRule(after_s=3.0)
+        watch(rule, 3.1)
+        rule.called()
+        ended_by(rule)
+        watch(rule, 2.8)
+        assert not due(rule, complete=False)
+        watch(rule, 0.3)
+        assert not due(rule, complete=False)
+        assert must_call(rule)
+
+
+def test_one_that_is_asked_and_holds_what_comes_next_takes_over_at_once() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    rule.asked(beyond_ms=5_000, topic_ms=5_000)
+    assert rule.is_asked
+    assert not due(rule, held_s=0.4), "the asking one may be back"
+    assert due(rule, held_s=0.5)
+    assert not due(rule, held_s=0.9, chance=1.0), "chance keeps replicas apart"
+    assert not due(rule, held_s=60.0, complete=False)
+    assert not due(rule, held_s=2.0, answer_s=1.0), "the writer may be in the middle of a slow transaction"
+
+
+def test_nobody_is_asked_for_what_the_topic_has() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    rule.asked(beyond_ms=5_000, topic_ms=6_000)
+    assert not rule.is_asked
+    rule.asked(beyond_ms=5_000, topic_ms=4_000)
+    rule.advanced(5_000)
+    assert due(rule, held_s=1.0), "what the asking one wrote last was still on its way"
+    rule.advanced(6_000)
+    assert not due(rule, held_s=1.0)
+
+
+def test_one_answer_is_enough() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    rule.asked(beyond_ms=5_000, topic_ms=5_000)
+    rule.another_takes_over()
+    assert not due(rule, held_s=60.0)
+
+
+def test_at_the_start_the_age_of_the_topic_counts() -> None:
     rule = TakeoverRule(after_s=3.0)
     rule.started(topic_age_s=3600.0)
-    assert not due(rule, complete=False)
-    watch(rule, 0.6)
-    assert due(rule, complete=False)
-    fresh = TakeoverRule(after_s=3.0)
-    fresh.started(topic_age_s=-5.0)
-    assert fresh.idle_s == 0.0
+    assert due(rule, chance=1.0)
+    assert must_call(rule)
+    soon_back = TakeoverRule(after_s=3.0)
+    soon_back.started(topic_age_s=2.0)
+    assert not must_call(soon_back)
+    ahead = TakeoverRule(after_s=3.0)
+    ahead.started(topic_age_s=-5.0)
+    assert ahead.idle_s == 0.0

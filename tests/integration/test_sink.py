@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from connector.core.encode import RecordEncoder
-from connector.core.happenings import Happening, RoleChanged, TookOver
+from connector.core.happenings import Happening, RoleChanged, TakingOver, TookOver, WriterWanted
+from connector.core.ledger_events import EventEncoder
 from connector.core.normalize import Normalizer
 from connector.core.values import Frame
+from connector.core.witness import ADVANCING
 from connector.edges.journal import Journal
 from connector.edges.kafka_records import SinkOptions
 from connector.edges.kafka_writer import Outgoing
+from connector.edges.ledger import Ledger
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
 from connector.edges.sink import Prepared, Role, Sink
 from connector.edges.topic_reader import TopicReader
@@ -26,6 +29,7 @@ from connector.local.stack import LocalStack
 
 SCHEMA = load_schema("asset_index")
 SYMBOLS = tuple(f"A{number:02}USD" for number in range(20))
+EVENT_SCHEMA_ID = 2
 START_MS = 1_791_285_204_000
 
 
@@ -37,7 +41,7 @@ def frame(second: int, symbols: tuple[str, ...] = SYMBOLS) -> Frame:
 
 
 class Replica:
-    """A journal and a sink, told to take over after a second and a half."""
+    """A journal, a sink and a ledger, told to take over after a second and a half."""
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Replica:
         exactly_once: bool = True,
         latest: str | None = None,
         tombstone_after_ms: int | None = None,
+        takeover_after_s: float = 1.5,
     ) -> None:
         self.told: list[Happening] = []
         self.aside: list[Outgoing] = []
@@ -70,8 +75,9 @@ class Replica:
                 config={},
             )
             counts = ensure_topics(kafka, wanted, create=True, tell=self.told.append)
-            event_schema = read_schema_file(find_schema_file("feed_event"))
-            return Prepared(counts[topic], 1, 2, event_schema, counts.get(latest) if latest else None)
+            ledger = read_schema_file(find_schema_file("feed_event"))
+            latest_partitions = counts.get(latest) if latest else None
+            return Prepared(counts[topic], counts[f"{topic}.events"], 1, 2, ledger, latest_partitions)
 
         self.sink = Sink(
             SinkOptions(
@@ -82,7 +88,7 @@ class Replica:
                 latest_topic=latest,
                 transactional_id=topic if exactly_once else None,
                 replica=name,
-                takeover_after_s=1.5,
+                takeover_after_s=takeover_after_s,
                 max_records=10_000,
                 history_window_ms=600_000,
                 tombstone_after_ms=tombstone_after_ms,
@@ -92,11 +98,18 @@ class Replica:
             make_encoder=lambda schema_id: RecordEncoder(SCHEMA, schema_id),
             journal=self.journal,
             prepare=prepare,
-            feed_advancing=lambda: True,
+            feed_state=lambda: ADVANCING,
             aside=self.aside.append,
-            tell=self.told.append,
+            tell=self.tell,
         )
+        ledger = read_schema_file(find_schema_file("feed_event"))
+        self.ledger = Ledger(kafka, f"{topic}.events", name, writes=lambda: self.is_writer, tell=self.told.append)
+        self.ledger.open(EventEncoder(ledger, EVENT_SCHEMA_ID))
         self.sink.start()
+
+    def tell(self, happening: Happening) -> None:
+        self.told.append(happening)
+        self.ledger.tell(happening)
 
     @property
     def is_writer(self) -> bool:
@@ -110,6 +123,7 @@ class Replica:
     def end(self) -> None:
         self.sink.stop()
         assert self.sink.join(15)
+        self.ledger.close(5)
         self.journal.close(2)
         assert self.sink.failure is None, self.sink.failure
 
@@ -171,6 +185,48 @@ def test_the_other_takes_over_what_the_first_did_not_write(
     wait_for(second.delivered)
     assert second.is_writer
     assert keys_and_times(stack, topic_name) == expected(10)
+
+
+def test_a_writer_that_stops_hands_over_to_one_that_has_what_follows(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=True)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=True, takeover_after_s=60.0)
+    running.callback(second.end)
+    second.journal.put(frame(0))
+    wait_for(second.delivered)
+    first.end()
+    assert WriterWanted("stopping", START_MS) in first.told
+    second.journal.put(frame(1))
+    wait_for(second.delivered)
+    assert second.is_writer
+    assert keys_and_times(stack, topic_name) == expected(2)
+
+
+def test_one_that_lacks_ticks_is_answered_by_one_that_has_them(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=True)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    first.end()
+    patient = Replica(tmp_path, "patient", stack, topic_name, exactly_once=True, takeover_after_s=60.0)
+    running.callback(patient.end)
+    patient.journal.put(frame(0))
+    wait_for(lambda: patient.delivered() and patient.sink._rule.idle_s == 0.0)  # from now on it is patient
+    for number in (1, 2):
+        patient.journal.put(frame(number))
+    lacking = Replica(tmp_path, "lacking", stack, topic_name, exactly_once=True)
+    running.callback(lacking.end)
+    lacking.journal.put(frame(2))
+    wait_for(lambda: patient.delivered() and lacking.delivered())
+    assert WriterWanted("lacks ticks", START_MS) in lacking.told
+    assert TakingOver() in patient.told
+    assert patient.is_writer
+    assert not lacking.is_writer
+    assert keys_and_times(stack, topic_name) == expected(3)
 
 
 def test_a_writer_whose_lock_was_taken_follows_and_writes_nothing_twice(
