@@ -105,4 +105,5 @@ def test_nothing_but_the_records_is_in_the_topic(written: Written, stack: LocalS
         "socket_opened",
         "socket_closed",
         "takeover",
+        "writer_wanted",
     }
