@@ -138,7 +138,7 @@ class Connector:
 
     def _kafka(self, historical: bool, guards: Guards | None) -> Sink:
         return Sink(
-            sink_options(self.config, self.replica),
+            sink_options(self.config, self.replica, whole_history=historical),
             normalizer=self.normalizer,
             cadence_ms=self.schema.feed.cadence_ms,
             make_encoder=lambda schema_id: RecordEncoder(self.schema, schema_id),
@@ -227,7 +227,7 @@ class Connector:
     def compare_symbols(self, in_rest: frozenset[str]) -> bool:
         """Hold what REST lists against what the topic has lately got; whether it is to be asked again before long."""
         newest = self.sink.symbols()
-        if not newest or not self.feed_is_advancing():
+        if not newest or self.feed_state() != ADVANCING:
             return False
         since_ms = max(newest.values()) - GONE_AFTER_MS
         in_stream = {symbol for symbol, at_ms in newest.items() if at_ms > since_ms}
@@ -393,7 +393,7 @@ def feed_options(config: Config) -> FeedOptions:
     return FeedOptions(**{name: getattr(given, name) for name in given.__struct_fields__})
 
 
-def sink_options(config: Config, replica: str) -> SinkOptions:
+def sink_options(config: Config, replica: str, *, whole_history: bool = False) -> SinkOptions:
     return SinkOptions(
         kafka=config.kafka,
         topic=config.topic.name,
@@ -405,6 +405,7 @@ def sink_options(config: Config, replica: str) -> SinkOptions:
         takeover_after_s=config.takeover.after,
         max_records=config.transaction.max_records,
         history_window_ms=history_window_ms(config),
+        whole_history=whole_history,
         tombstone_after_ms=round(config.latest.tombstone_after * 1000) or None if config.latest.enabled else None,
     )
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 
 SPARE_PLACES = 64
-LONGEST_SPAN_MS = 24 * 3600 * 1000
-"""Before the window; 1.4 MB a symbol at one tick a second."""
+MOST_PLACES = 24 * 3600
+"""Of a symbol, beyond the window's; 1.4 MB. What is older than they reach back counts as late."""
 
 GONE_AFTER_MS = 60_000
 """A symbol without a tick for so long, while others have them, is gone rather than late."""
@@ -141,19 +141,15 @@ class History:
                 periods.insert(at, period)
         self.newest_ms = max(self.newest_ms, event_time_ms)
 
-    def clear(self, span_ms: int = 0) -> int:
-        """Forget all, to be filled from the topic; ``span_ms``: so much more than the window is wanted.
-
-        Returns how much more it will be: a frame of another year must not take gigabytes. What is older still
-        counts as late.
+    def clear(self, places: int = 0) -> None:
+        """Forget all, to be filled from the topic; ``places``: so many more ticks of a symbol than the window has are
+        to be remembered, within bounds: a frame of another year must not take gigabytes.
         """
-        span_ms = min(span_ms, LONGEST_SPAN_MS)
-        self._capacity = self._places(self.window_ms + span_ms)
+        self._capacity = self._places(self.window_ms) + min(places, MOST_PLACES)
         self.symbols.clear()
         self._together = ((), [])
         del self.periods[:]
         self.newest_ms = -1
-        return span_ms
 
     def _places(self, span_ms: int) -> int:
         return span_ms // self.cadence_ms + SPARE_PLACES

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_END, Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
     AdminClient,
     ListOffsetsResultInfo,
@@ -31,6 +31,10 @@ from connector.edges.kafka_statistics import Statistics
 
 ASK_TIMEOUT_S = 5.0
 POLL_RECORDS = 2000
+LAST_ENTRIES = -2000 - 10
+"""librdkafka's logical offset of ten before the end: what another replica said just before this one began to hear."""
+TAIL = 1000
+"""The last records of a partition, which are always read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,14 @@ class Follower:
         *,
         ledger: TopicPartitions,
         hear: Callable[[bytes], None],
+        whole: bool = False,
     ) -> None:
+        """``whole``: from the topic's beginning, for frames of any age."""
         self._properties = properties
         self._topic = topic
         self._ledger = ledger
         self._hear = hear
+        self._whole = whole
         self._history = history
         self._content_of = content_of
         self._tell = tell
@@ -102,7 +109,7 @@ class Follower:
             consumer_properties(self._properties), self._complaints, stats_cb=Statistics("follower", self._tell)
         )
         followed = [TopicPartition(self._topic, partition, offset) for partition, offset in starts.items()]
-        heard = [TopicPartition(self._ledger.topic, each, OFFSET_END) for each in range(self._ledger.partitions)]
+        heard = [TopicPartition(self._ledger.topic, each, LAST_ENTRIES) for each in range(self._ledger.partitions)]
         self._consumer.assign(followed + heard)
         try:
             # What an open transaction hides is waited for by whoever holds the lock, not here.
@@ -112,16 +119,23 @@ class Follower:
             raise
 
     def _starts(self, oldest_needed_ms: int | None) -> dict[int, int]:
-        """Offsets by partition. A record's timestamp is its event time, so time finds them."""
+        """Offsets by partition. A record's timestamp is its event time, so time finds them.
+
+        Each partition's last records are read however old they are, for what its symbols had last counts. (Time may
+        also find a commit marker, which has the time of its commit.)
+        """
         ends = self.end_offsets()
         newest_ms = self._newest_timestamp()
         oldest_ms = newest_ms if oldest_needed_ms is None else min(newest_ms, oldest_needed_ms)
-        span_ms = self._history.clear(newest_ms - oldest_ms)
-        if newest_ms < 0:
-            return ends
-        since = OffsetSpec.for_timestamp(max(0, newest_ms - span_ms - self._history.window_ms))
-        found = self._list_offsets(since, f"finding where to start in {self._topic}")
-        return {p: found[p].offset if found[p].offset >= 0 else end for p, end in ends.items()}
+        starts = dict.fromkeys(ends, 0)
+        if not self._whole and newest_ms >= 0:
+            since = OffsetSpec.for_timestamp(max(0, oldest_ms - self._history.window_ms))
+            found = self._list_offsets(since, f"finding where to start in {self._topic}")
+            starts = {p: max(0, min(_offset_or(end, found[p]), end - TAIL)) for p, end in ends.items()}
+        read = max(end - starts[p] for p, end in ends.items())
+        periods = (newest_ms - oldest_ms) // self._history.cadence_ms
+        self._history.clear(read if self._whole else min(read, periods))
+        return starts
 
     @property
     def is_open(self) -> bool:
@@ -233,7 +247,7 @@ class Follower:
         return len(topics[self._topic].partitions)
 
     def _newest_timestamp(self) -> int:
-        """The newest event time in the topic, -1 where it is empty."""
+        """The newest event time in the topic, or that of the last commit, which is not older; -1 where it is empty."""
         newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
         found = self._list_offsets(newest, f"asking for the newest record of {self._topic}")
         return max(result.timestamp for result in found.values())
@@ -271,3 +285,7 @@ class Follower:
             if self._consumer is not None:
                 self._consumer.close()
                 self._consumer = None
+
+
+def _offset_or(end: int, found: ListOffsetsResultInfo) -> int:
+    return found.offset if found.offset >= 0 else end

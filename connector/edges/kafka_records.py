@@ -39,6 +39,8 @@ class SinkOptions:
     takeover_after_s: float
     max_records: int
     history_window_ms: int
+    whole_history: bool = False
+    """The topic is read from its beginning: frames of any age may come."""
     tombstone_after_ms: int | None = None
     """``None``: no tombstones in the latest topic."""
 

@@ -263,6 +263,7 @@ class Sink:
             self._tell,
             ledger=TopicPartitions(self._options.events_topic, prepared.event_partitions),
             hear=self._hear,
+            whole=self._options.whole_history,
         )
         self._partitions, self._latest_partitions = prepared.partitions, prepared.latest_partitions
         self._open_follower(prepared.partitions)

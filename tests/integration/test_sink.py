@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from connector.core.encode import RecordEncoder
-from connector.core.happenings import Happening, RoleChanged, TakingOver, TookOver, WriterWanted
+from connector.core.happenings import GapFound, Happening, RoleChanged, TakingOver, TookOver, WriterWanted
 from connector.core.ledger_events import EventEncoder
 from connector.core.normalize import Normalizer
 from connector.core.values import Frame
@@ -77,7 +77,7 @@ class Replica:
             counts = ensure_topics(kafka, wanted, create=True, tell=self.told.append)
             ledger = read_schema_file(find_schema_file("feed_event"))
             latest_partitions = counts.get(latest) if latest else None
-            return Prepared(counts[topic], counts[f"{topic}.events"], 1, 2, ledger, latest_partitions)
+            return Prepared(counts[topic], counts[f"{topic}.events"], 1, EVENT_SCHEMA_ID, ledger, latest_partitions)
 
         self.sink = Sink(
             SinkOptions(
@@ -288,6 +288,28 @@ def test_what_a_follower_alone_had_is_a_dead_letter_once_the_topic_has_passed_it
     assert {json.loads(value or b"")["E"] for _, _, _, value, _, _ in second.aside} == {START_MS + 1000}
     assert len(second.aside) == len(SYMBOLS)
     assert first.aside == []
+
+
+def test_what_the_topic_had_last_counts_however_long_ago(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    """Event times are of another month, the last commit is of now."""
+    first = Replica(tmp_path, "first", stack, topic_name)
+    for number in range(2):
+        first.journal.put(frame(number))
+    wait_for(first.delivered)
+    first.end()
+    second = Replica(tmp_path, "second", stack, topic_name)
+    running.callback(second.end)
+    wait_for(lambda: second.sink.state().role is Role.FOLLOWER)
+    for number in (1, 5):
+        second.journal.put(frame(number))
+    wait_for(second.delivered)
+    assert keys_and_times(stack, topic_name) == Counter(
+        (symbol, START_MS + second * 1000) for second in (0, 1, 5) for symbol in SYMBOLS
+    )
+    gaps = [happening for happening in second.told if isinstance(happening, GapFound)]
+    assert [(gap.first_missing_ms - START_MS, gap.periods) for gap in gaps] == [(2000, 3)]
 
 
 def test_what_is_in_the_topic_is_not_written_again_after_a_start_from_an_old_journal(
