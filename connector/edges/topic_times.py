@@ -11,6 +11,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from connector.core.errors import ConfigurationError, RetryableError
 from connector.edges.kafka_clients import Complaints, Properties, consumer_properties, new_consumer, translated
 
+_IN_BULK = {
+    "queued.min.messages": 1_000_000,
+    "queued.max.messages.kbytes": 65_536,
+    "fetch.queue.backoff.ms": 10,
+    "fetch.wait.max.ms": 10,
+}
+"""With the defaults librdkafka rests for a second whenever what it fetched ahead is enough."""
 ASK_TIMEOUT_S = 10.0
 STALLED_S = 30.0
 POLL_RECORDS = 5000
@@ -29,7 +36,7 @@ def read_times(
     to be read and :class:`RetryableError` where the broker does not answer.
     """
     complaints = Complaints("gaps", lambda _: None)
-    consumer = new_consumer(consumer_properties(properties), complaints)
+    consumer = new_consumer({**consumer_properties(properties), **_IN_BULK}, complaints)
     try:
         with _asking(f"reading {topic}", complaints):
             ends = _bounds(consumer, topic)
@@ -73,7 +80,7 @@ def _read(consumer: Consumer, topic: str, ends: dict[int, int], to_ms: int, seen
     reading = {partition for partition, end in ends.items() if end > 0}
     deadline_s = time.monotonic() + STALLED_S
     while reading:
-        messages = consumer.consume(POLL_RECORDS, timeout=0.2)
+        messages = consumer.consume(POLL_RECORDS, timeout=0.05)
         for message in messages:
             partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
             if error is not None:
