@@ -18,7 +18,7 @@ from connector.core.errors import ConfigurationError
 from connector.core.secrets import MASK, masked
 from connector.option_rules import problems_of
 from connector.option_sources import Setting, build_properties, quoted, read
-from connector.option_table import Option, Properties, Table, option, options_of
+from connector.option_types import Option, Properties, Table, option, options_of
 
 
 class FeedOptions(Table, frozen=True):

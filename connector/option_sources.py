@@ -31,7 +31,7 @@ import msgspec
 
 from connector.core.errors import ConfigurationError
 from connector.core.secrets import is_secret, masked
-from connector.option_table import Option, Properties, plain, type_words
+from connector.option_types import Option, Properties, plain, type_words
 
 ENVIRONMENT_PREFIX = "BKS_"
 CONFIG_VARIABLE = "BKS_CONFIG"

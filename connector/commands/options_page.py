@@ -8,7 +8,7 @@ from itertools import groupby
 
 from connector.config import OPTIONS, Config
 from connector.option_rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG
-from connector.option_table import Option, Table, type_words
+from connector.option_types import Option, Table, type_words
 
 _INTRODUCTION = """\
 # Options

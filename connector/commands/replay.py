@@ -60,7 +60,7 @@ def _factor(speed: str) -> float | None:
 
 def for_replay(config: Config) -> Config:
     """The same, with a lock, a journal and a port of its own."""
-    from connector.option_table import Properties
+    from connector.option_types import Properties
 
     replace = msgspec.structs.replace
     return replace(

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector.core.decimals import Unfit, exact_decimal, shown, unscaled
-from connector.core.decode import Number
 from connector.core.encode import Writer
+from connector.core.envelope import Number
 from connector.core.schema import FieldSpec, Kind, StreamSchema
 from connector.core.values import Reason, Tick
 

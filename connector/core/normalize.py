@@ -9,7 +9,7 @@ checks and encodes that field of all elements at once: most of it too runs in
 C, and the cost of a Python call is one per column instead of one per value.
 
 The *careful* one takes over as soon as the fast one objects to anything. It
-reads one element at a time (:mod:`connector.core.decode`), says for each which
+reads one element at a time (:mod:`connector.core.envelope`), says for each which
 field is at fault and why (:mod:`connector.core.element_reader`), and lets its
 neighbours be ticks.
 """
@@ -25,9 +25,9 @@ from typing import Any
 import msgspec
 
 from connector.core.decimals import Unfit
-from connector.core.decode import Control, Data, Element, Payload, Unreadable, classify, read_value
 from connector.core.element_reader import LATEST_EVENT_TIME_MS, ElementReader, FieldReader, Window, field_reader
 from connector.core.encode import Writer, column_writers, content_writers
+from connector.core.envelope import Control, Data, Element, Payload, Unreadable, classify, read_value
 from connector.core.schema import Kind, StreamSchema
 from connector.core.structs import ElementDecoder, Path, path_of
 from connector.core.unknown_fields import UnknownFields

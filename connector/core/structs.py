@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from connector.core.encode import KEY_LIMIT
+from connector.core.envelope import DATA, STREAM, is_enveloped
 from connector.core.schema import FieldSpec, Kind, StreamSchema
 
 Path = tuple[str, ...]
 """The keys on the way to a value; empty where a nullable field does not come this way at all."""
-
-_ENVELOPE = b'{"stream":'
 
 _INT = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 _LONG = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -78,7 +77,9 @@ class _Either:
 
     def __init__(self, element: Any) -> None:
         either = list[element] | element
-        envelope = msgspec.defstruct("Envelope", [("stream", str), ("data", either)])
+        envelope = msgspec.defstruct(
+            "Envelope", [("stream", str), ("data", either)], rename={"stream": STREAM, "data": DATA}
+        )
         self._plain: Callable[[bytes], Any] = msgspec.json.Decoder(either).decode
         self._enveloped: Callable[[bytes], Any] = msgspec.json.Decoder(envelope).decode
 
@@ -90,11 +91,6 @@ class _Either:
         else:
             elements = self._plain(data)
         return stream, elements if isinstance(elements, list) else [elements]
-
-
-def is_enveloped(data: bytes) -> bool:
-    """Whether it begins as the venue's combined envelope does, to the letter."""
-    return data.startswith(_ENVELOPE)
 
 
 def path_of(dotted: str | None) -> Path:

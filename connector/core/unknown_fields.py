@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from connector.core.decode import Payload, classify
-from connector.core.structs import Path, is_enveloped
+from connector.core.envelope import Payload, classify, is_enveloped
+from connector.core.structs import Path
 
 _MOST_NAMES = 32
 _LONGEST_NAME = 64

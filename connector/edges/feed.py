@@ -11,7 +11,7 @@ from typing import Protocol
 from connector.core.addresses import stream_addresses
 from connector.core.arrivals import Arrival, Arrivals
 from connector.core.backoff import AttemptGate
-from connector.core.decode import Acknowledged, Data, Refused, ServerShutdown
+from connector.core.envelope import Acknowledged, Data, Refused, ServerShutdown
 from connector.core.happenings import (
     FeedChanged,
     FeedComplained,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from connector.core.decode import Data, Refused
+from connector.core.envelope import Data, Refused
 from connector.core.errors import ConfigurationError
 from connector.core.refusal import refusal
 from connector.core.schema import RestSpec, StreamSchema

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.decode import Acknowledged, Data, Refused, ServerShutdown
 from connector.core.element_reader import Window
+from connector.core.envelope import Acknowledged, Data, Refused, ServerShutdown
 from connector.core.normalize import Normalizer
 from connector.core.schema import StreamSchema, parse_schema
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from connector.core.decode import Data
+from connector.core.envelope import Data
 from connector.edges.clock import Clock
 from connector.edges.websocket import SocketLostError, SocketOptions
 

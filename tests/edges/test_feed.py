@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from connector.core.decode import Acknowledged, Refused, ServerShutdown
+from connector.core.envelope import Acknowledged, Refused, ServerShutdown
 from connector.core.errors import ConfigurationError
 from connector.core.happenings import (
     FeedChanged,

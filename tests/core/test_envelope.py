@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.decode import Acknowledged, Number, Payload, Refused, ServerShutdown, Unreadable, classify
+from connector.core.envelope import Acknowledged, Number, Payload, Refused, ServerShutdown, Unreadable, classify
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 

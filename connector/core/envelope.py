@@ -1,11 +1,9 @@
-"""What a message is, by its shape, and where its elements stand in it.
+"""The exchange's envelope: what a message is, by its shape, and where its elements stand in it.
 
-This is the careful reading: standard-library JSON, one element at a time,
-with the literal text of every number kept and the place of every element
-known. Frames that are as documented never come here (see
-:mod:`connector.core.normalize`).
-
-Also the place of the venue's envelope: a change of it changes this module.
+A change of the envelope changes this module. What is read here is read with
+care: standard-library JSON, one element at a time, with the literal text of
+every number kept and the place of every element known. Frames that are as
+documented are not (see :mod:`connector.core.normalize`).
 """
 
 from __future__ import annotations
@@ -14,6 +12,9 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Any
+
+STREAM, DATA = "stream", "data"
+"""The members of the combined envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ MOST_ELEMENTS = 20_000
 would take hundreds of bytes and be refused by itself."""
 
 _JSON = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
+_ENVELOPED = f'{{"{STREAM}":'.encode()
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SHUTDOWN = "serverShutdown"
 
@@ -108,6 +110,11 @@ class _TooManyError(Exception):
     """More elements than are read."""
 
 
+def is_enveloped(data: bytes) -> bool:
+    """Whether it begins as the combined envelope does, to the letter."""
+    return data.startswith(_ENVELOPED)
+
+
 def read_value(data: bytes) -> Any:
     """One JSON value, numbers as their literal text. Raises what ``json`` raises, RecursionError included."""
     return _JSON.decode(data.decode())
@@ -121,9 +128,9 @@ def _read(text: str) -> Payload | Control:
         control = _control(members)
         if control is not None:
             return control
-        stream = members.get("stream")
-        if isinstance(stream, str) and not isinstance(stream, Number) and "data" in places:
-            return _enveloped(text, stream, members["data"], *places["data"])
+        stream = members.get(STREAM)
+        if isinstance(stream, str) and not isinstance(stream, Number) and DATA in places:
+            return _enveloped(text, stream, members[DATA], *places[DATA])
         return Payload("", (Element(members, text[start:end].encode()),))
     if text.startswith("[", start):
         elements, end = _elements(text, start)
