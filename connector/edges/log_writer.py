@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -20,7 +21,8 @@ class LineWriter:
     A logger as structlog wants one: a method for each level.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int | None) -> None:
+        """None: nobody reads, and the lines go nowhere."""
         self._descriptor = descriptor
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque()
@@ -30,6 +32,8 @@ class LineWriter:
 
     def msg(self, line: str) -> None:
         """One line, without its end."""
+        if self._descriptor is None:
+            return
         with self._changed:
             if len(self._waiting) >= MOST_WAITING:
                 self._lost += 1
@@ -67,11 +71,17 @@ class LineWriter:
                 self._is_writing = True
             # A reader of our standard error that is gone must not stop the feed; nobody is left to tell.
             with suppress(OSError):
-                self._write(f"{line}\n".encode("utf-8", "backslashreplace"))
+                _write(self._descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
 
-    def _write(self, data: bytes) -> None:
-        while data:
-            try:
-                data = data[os.write(self._descriptor, data) :]
-            except BlockingIOError:  # whoever shares the terminal may have made it so
-                select.select([], [self._descriptor], [])
+
+def standard_error() -> int | None:
+    """Its descriptor; None where the process was started without. (That number may be any other file's then.)"""
+    return None if sys.__stderr__ is None else sys.__stderr__.fileno()
+
+
+def _write(descriptor: int | None, data: bytes) -> None:
+    while data and descriptor is not None:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # whoever shares the terminal may have made it so
+            select.select([], [descriptor], [])

@@ -17,13 +17,12 @@ from connector.core.happenings import Committed, FrameReceived, Happening, LogLi
 from connector.core.log_repeats import Repeats
 from connector.core.status import Status, why_not_ready
 from connector.edges.log import LogFormat, LogLevel, cleaner, open_log
-from connector.edges.log_writer import LineWriter
+from connector.edges.log_writer import LineWriter, standard_error
 from connector.edges.metrics import Metrics
 from connector.edges.telemetry_lines import LINES, Fields, Line
 
 _RECENT = 10
 _RATE_WINDOW_S = 60.0
-_STANDARD_ERROR = 2
 _FLUSH_S = 1.0
 _MOST_SECRETS = 200
 """Those that were renewed are masked too, until so many came after them."""
@@ -80,7 +79,7 @@ class Telemetry:
         self.clean = cleaner(self._secrets)
         self._clock_s = clock
         self._monotonic_s = monotonic
-        target = LineWriter(_STANDARD_ERROR) if stream is None else stream
+        target = LineWriter(standard_error()) if stream is None else stream
         self._lines = target if isinstance(target, LineWriter) else None
         self._log = open_log(log_format, log_level, target)
         self._lock = threading.Lock()

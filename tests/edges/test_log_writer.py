@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +91,20 @@ def test_no_thread_waits_where_nothing_is_written(pipe: tuple[int, int], monkeyp
             assert time.monotonic() < deadline
             time.sleep(0.01)
     assert read_lines(pipe[0], 2) == ["line 0", "line 1"]
+
+
+def test_without_a_standard_error_no_other_file_is_written_to(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    program = (
+        "import sys\n"
+        "from connector.edges.telemetry import Telemetry\n"
+        "from connector.core.happenings import SocketOpened\n"
+        "telemetry = Telemetry()\n"
+        f"other = open({str(other)!r}, 'w')\n"
+        "assert other.fileno() == 2\n"
+        "telemetry.tell(SocketOpened('ws-1', 'wss://host'))\n"
+        "telemetry.flush()\n"
+    )
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", program], check=False)
+    assert done.returncode == 0
+    assert other.read_text() == ""

@@ -301,7 +301,7 @@ def test_labels_never_take_text_from_outside(bench: Bench) -> None:
 def test_a_log_that_nobody_reads_for_a_while_says_so_afterwards(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    monkeypatch.setattr(telemetry_module, "_STANDARD_ERROR", writing)
+    monkeypatch.setattr(telemetry_module, "standard_error", lambda: writing)
     telemetry = Telemetry()
     for number in range(3 * MOST_WAITING):
         telemetry.tell(SocketOpened("ws-1", f"{number:0500}"))
