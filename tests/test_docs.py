@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.cli import COMMANDS
+from connector.edges.telemetry_lines import LINES
 from tests.chaos.cases import CASES
 
 ROOT = Path(__file__).parents[1]
@@ -34,3 +35,10 @@ def test_every_fault_of_the_guarantees_page_is_a_case_and_every_case_is_on_the_p
 def test_every_command_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in COMMANDS if f"`{name}" not in text] == []
+
+
+def test_every_warning_is_in_the_handbook() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    table = text.partition("## Log events that need somebody")[2].partition("## ")[0]
+    warnings = [line.event for line in LINES.values() if line.event and line.level != "info"]
+    assert [event for event in warnings if f"`{event}`" not in table] == []

@@ -11,6 +11,7 @@ import pytest
 from connector.config import load_config
 from connector.core.happenings import Happening, QualityCleared, QualityFound, Stopped
 from connector.core.quality import SYMBOLS_DIFFER
+from connector.core.witness import ADVANCING, SILENT
 from connector.runner import Connector, Host
 from tests.test_embedding import Memory
 
@@ -32,7 +33,7 @@ def made(folder: Path, told: list[Happening], monkeypatch: pytest.MonkeyPatch, *
     config = load_config(overrides=[f"journal.path={folder / 'journal'}", *overrides], needs=()).config
     host = Host(sink=Memory(), pages=False, log=io.StringIO())
     connector = Connector(config, also=told.append, host=host)
-    monkeypatch.setattr(connector, "feed_is_advancing", lambda: True)
+    monkeypatch.setattr(connector, "feed_state", lambda: ADVANCING)
     return connector
 
 
@@ -69,7 +70,7 @@ def test_nothing_is_compared_where_the_stream_says_nothing(
     advancing: bool, connector: Connector, told: list[Happening], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holds(connector, monkeypatch, **({} if advancing else {"BTCUSD": NOW_MS}))
-    monkeypatch.setattr(connector, "feed_is_advancing", lambda: advancing)
+    monkeypatch.setattr(connector, "feed_state", lambda: ADVANCING if advancing else SILENT)
     for _ in range(3):
         assert not connector.compare_symbols(frozenset({"ETHUSD"}))
     assert told == []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from connector.edges.registry import Registry
 
 _REGISTRY = frozenset({"registry"})
+ASKED_AGAIN_AFTER_S = 1.0
 
 
 @click.group("schema")
@@ -52,12 +55,27 @@ def check(sources: Sources, as_json: bool) -> int:
 
 @command.command()
 @with_sources
-def register(sources: Sources) -> None:
+@click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a registry that does not answer.")
+def register(sources: Sources, wait_s: float) -> None:
     """Register the schemas, held to FULL_TRANSITIVE. What is registered already keeps its id."""
     config = sources.load(needs=_REGISTRY).config
     with _registry(config) as registry:
         for subject, text in subjects_of(config).items():
-            click.echo(f"{subject}: id {registry.register(subject, text)}")
+            id = _patiently(partial(registry.register, subject, text), time.monotonic() + wait_s)
+            click.echo(f"{subject}: id {id}")
+
+
+def _patiently(ask: Callable[[], int], deadline: float) -> int:
+    """What *ask* returns; again each second while nobody answers, until the deadline (monotonic)."""
+    from connector.core.errors import RetryableError
+
+    while True:
+        try:
+            return ask()
+        except RetryableError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(ASKED_AGAIN_AFTER_S)
 
 
 def subjects_of(config: Config) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from connector.core.happenings import GapFound, Rejected
+from connector.core.happenings import GapFound, QualityFound, Rejected
 from connector.core.status import Status, age_ms, why_not_ready
 from connector.edges.telemetry import Logged, Telemetry
 
@@ -25,7 +25,9 @@ h1 { font-size: 1.25rem; margin: 0 0 .2rem } h2 { font-size: 1rem; margin: 1.6re
 table { border-collapse: collapse; width: 100%; background: #fff }
 th, td { text-align: left; padding: .25rem .6rem; border: 1px solid #e3e5e8; vertical-align: top }
 th { font-weight: 600; background: #f3f4f6 } td.number { text-align: right; font-variant-numeric: tabular-nums }
-td { overflow-wrap: anywhere } .old { background: #fdf1d6 }
+td { overflow-wrap: anywhere }
+@media (min-width: 60rem) { td:not(:last-child) { overflow-wrap: break-word; max-width: 18rem } }
+.old { background: #fdf1d6 }
 .symbols { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .2rem }
 .symbols span { background: #fff; border: 1px solid #e3e5e8; padding: .1rem .5rem; display: flex;
   justify-content: space-between; font-variant-numeric: tabular-nums } .symbols .old { background: #fdf1d6 }
@@ -50,6 +52,8 @@ def status_page(status: Status, telemetry: Telemetry) -> str:
         _past(telemetry.recent(GapFound), "No gap since the start."),
         "<h2>Last rejects</h2>",
         _past(telemetry.recent(Rejected), "No reject since the start."),
+        "<h2>Last findings about quality</h2>",
+        _past(telemetry.recent(QualityFound), "None since the start."),
         "<h2>Last warnings</h2>",
         _past(telemetry.notable(), "No warning since the start.", with_event=True),
         "<h2>Newest tick in the topic, by symbol</h2>",

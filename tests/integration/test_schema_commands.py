@@ -9,6 +9,7 @@ import pytest
 
 from connector.cli import exit_code_of
 from connector.local.stack import LocalStack
+from tests.edges.test_registry import peer
 
 pytestmark = pytest.mark.stack
 
@@ -54,3 +55,18 @@ def test_a_schema_that_cannot_follow(options: list[str], tmp_path: Path, capsys:
     assert "differs from version 1, NOT compatible" in capsys.readouterr().out
     assert exit_code_of(["schema", "register", *with_other]) == 2
     assert "not compatible" in capsys.readouterr().err
+
+
+def test_a_registry_that_is_not_up_yet_is_waited_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.commands.schema.ASKED_AGAIN_AFTER_S", 0.01)
+    registered = [(200, {"compatibility": "FULL_TRANSITIVE"}), (200, {"id": 7})]
+    with peer((503, b""), (502, b"<html>"), *registered, *registered) as registry:
+        command = ["schema", "register", "--set", f"registry.url={registry.url}", "--set", "topic.name=t"]
+        assert exit_code_of([*command, "--wait", "20"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["t-value: id 7", "t.events-value: id 7"]
+    with peer((503, b"")) as registry:
+        command = ["schema", "register", "--set", f"registry.url={registry.url}", "--set", "topic.name=t"]
+        assert exit_code_of(command) == 4, "not without being told to"
+    assert "HTTP 503" in capsys.readouterr().err

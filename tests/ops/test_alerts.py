@@ -58,6 +58,7 @@ HEALTHY: Mapping[str, str] = {
     "rest_filling": steady(0),
     "starts_without_history_total": steady(1),
     "partitions_grown_total": steady(0),
+    "credentials_kept_total": steady(0),
     "streams_missing_total": steady(0),
     "unknown_fields_total": steady(1),
     "takeovers_total": steady(1),
@@ -134,6 +135,7 @@ FAULTS = (
     Fault("one transaction fails", set(), one={'transactions_total{outcome="failed"}': once(1, 1)}),
     Fault("taking turns", {"TakesOverOften"}, {"takeovers_total": then(1, "2 3 4 4x90")}),
     Fault("one takeover", set(), one={"takeovers_total": once(1, 1)}),
+    Fault("a key that does not fit", {"CredentialsKept"}, one={"credentials_kept_total": once()}),
     Fault("more partitions", {"PartitionsGrew"}, {"partitions_grown_total": once()}),
     Fault(
         "an empty topic",

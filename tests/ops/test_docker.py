@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,55 @@ def test_the_steps_of_the_image_in_a_bare_environment(tmp_path: Path) -> None:
 
 def package_version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+
+
+class Livez(BaseHTTPRequestHandler):
+    """Answers ``/livez`` with :attr:`status`."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/livez" else 404)
+        self.end_headers()
+        self.wfile.write(b'{"alive": true}')
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def livez() -> Iterator[int]:
+    """Its port."""
+    Livez.status = 200
+    with ThreadingHTTPServer(("127.0.0.1", 0), Livez) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def health(**environment: str) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-I", DOCKER / "healthcheck.py", env=environment)
+
+
+def test_the_health_check_asks_where_the_connector_listens(livez: int, tmp_path: Path) -> None:
+    file = tmp_path / "connector.toml"
+    file.write_text(f"[http]\nport = {livez}\n", "utf-8")
+    assert health(BKS_HTTP__PORT=str(livez)).returncode == 0
+    assert health(BKS_CONFIG=str(file)).returncode == 0
+    file.write_text("[http]\nport = 1\n", "utf-8")
+    assert health(BKS_CONFIG=str(file), BKS_HTTP__PORT=str(livez)).returncode == 0, "as for the connector itself"
+    assert health(BKS_CONFIG=str(file)).returncode == 1
+
+
+def test_the_health_check_fails_with_its_reason(livez: int) -> None:
+    Livez.status = 503
+    done = health(BKS_HTTP__PORT=str(livez))
+    assert (done.returncode, done.stdout) == (1, '{"alive": true}\n')
+    done = health(BKS_HTTP__PORT="1")
+    assert done.returncode == 1
+    assert "no answer from /livez" in done.stderr
 
 
 # Compose

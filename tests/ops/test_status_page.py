@@ -68,6 +68,12 @@ def test_it_fits_a_narrow_window(tab: Tab, running: Replica) -> None:
     assert tab.value("document.documentElement.scrollWidth") <= 480
 
 
+def test_words_without_end_widen_nothing(page: Tab, exchange: ExchangeThread) -> None:
+    exchange.bad_element({"i": "9" * 2000, "s": "S" * 2000})
+    page.wait_for("document.body.innerText.includes('SSSSSSSSSSSSSSSSSSSSSSSSSS')")
+    assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 def test_what_the_exchange_sends_is_text_and_no_markup(page: Tab, exchange: ExchangeThread) -> None:
     evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
     exchange.bad_element({"i": evil, "s": "BTCUSD"})
