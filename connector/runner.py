@@ -11,6 +11,7 @@ receives stops first, so that what was accepted can be delivered.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import time
@@ -237,7 +238,11 @@ class Connector:
         return self._symbol_sets.is_unsure
 
     def run(self, source: Source) -> int:
-        """Take frames from *source* until it ends or a signal comes, deliver them, and return the exit code."""
+        """Take frames from *source* until it ends or a signal comes, deliver them, and return the exit code.
+
+        The process is taken to be the connector's own.
+        """
+        gc.freeze()  # modules and parts stay: the garbage collector need not go through them again and again
         try:
             self.open()
             reason = asyncio.run(self._receive_until_signalled(source))

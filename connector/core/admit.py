@@ -14,6 +14,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
+from operator import attrgetter
 
 SPARE_PLACES = 64
 MOST_PLACES = 24 * 3600
@@ -78,6 +79,9 @@ class SymbolHistory:
             self._at = (self._at - 1) % len(self._times)
             self._times[self._at] = -1
         self.newest = event_time_ms
+
+
+newest_of: Callable[[SymbolHistory], int] = attrgetter("newest")
 
 
 def append_all(histories: Iterable[SymbolHistory], event_time_ms: int, contents: Iterable[int]) -> None:

@@ -137,7 +137,13 @@ def column_writers(schema: StreamSchema, writers: tuple[Writer, ...]) -> tuple[S
 def _column_writer(spec: FieldSpec, write: Writer) -> SameAgain:
     if spec.kind is Kind.DECIMAL and not spec.nullable:
         return SameAgain(DecimalColumn(spec.precision, spec.scale))
-    return SameAgain(lambda column: list(map(write, column)))
+
+    def write_all(column: Sequence[Any]) -> list[bytes]:
+        if column.count(column[0]) == len(column):  # the event time, and whatever else all elements share
+            return [write(column[0])] * len(column)
+        return list(map(write, column))
+
+    return SameAgain(write_all)
 
 
 class SameAgain:

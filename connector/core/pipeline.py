@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from itertools import repeat
 from typing import NamedTuple
 
-from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, append_all, content_hash
+from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, append_all, content_hash, newest_of
 from connector.core.encode import RecordEncoder
 from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
@@ -17,7 +17,7 @@ from connector.core.normalize import Normalizer
 from connector.core.tombstones import Graveyard, Held, Tombstone
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick, Ticks
 
-_newest: Callable[[SymbolHistory], int] = attrgetter("newest")
+_UNSEEN = repeat(-1)
 
 REPEAT_WITHIN_NS = 60 * 10**9
 """The same refused bytes within this time are counted and not written again: a sibling socket brought them too."""
@@ -85,11 +85,8 @@ class Passage(NamedTuple):
 
     def passed(self, newest_by_symbol: dict[str, int]) -> bool:
         """Whether the topic holds every symbol at its event time or later."""
-        for event_time_ms, symbols in self.marks:
-            for symbol in symbols:
-                if newest_by_symbol.get(symbol, -1) < event_time_ms:
-                    return False
-        return True
+        newest = newest_by_symbol.get
+        return all(min(map(newest, symbols, _UNSEEN)) >= event_time_ms for event_time_ms, symbols in self.marks)
 
 
 def common_event_time(event_times_ms: list[int]) -> int:
@@ -197,7 +194,7 @@ class Pipeline:
         known = self._history.known(symbols)
         if frame.origin is Origin.REST or known is None:
             return False
-        newest = list(map(_newest, known))
+        newest = list(map(newest_of, known))
         period_before_ms = event_time_ms - event_time_ms % cadence - cadence
         if not (
             times.count(event_time_ms) == len(times) and period_before_ms <= min(newest) and max(newest) < event_time_ms

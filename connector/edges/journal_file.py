@@ -31,7 +31,9 @@ FORMAT_VERSION = 1
 APPLICATION_ID = 0x424B534A
 _PAGE_BYTES = 32768
 """A frame of some sixty symbols is one part of one page: with smaller ones, several writes each."""
-_WAL_LIMIT_BYTES = 4 * 1024 * 1024
+_WAL_LIMIT_BYTES = 32 * 1024 * 1024
+"""Pages are reused soon: the longer a checkpoint waits, the fewer of them it has to copy; and one holds frames up."""
+_SMALL_BYTES = 4 * 1024 * 1024
 _GIVE_BACK_BYTES = 16 * 1024 * 1024
 _ASIDE_KEPT = 3
 _SALVAGE_LIMIT_FRAMES = 200_000
@@ -336,7 +338,7 @@ class JournalFile:
                 run = self._connection.execute
                 if _size(self._wal) > _WAL_LIMIT_BYTES:
                     run("PRAGMA wal_checkpoint(PASSIVE)")
-                if self.size_bytes < _WAL_LIMIT_BYTES:
+                if self.size_bytes < _SMALL_BYTES:
                     (free_pages,) = run("PRAGMA freelist_count").fetchone()
                     if free_pages * _PAGE_BYTES > _GIVE_BACK_BYTES:
                         run("VACUUM")

@@ -148,13 +148,14 @@ def test_frames_from_many_threads_all_arrive(tmp_path: Path) -> None:
 def test_the_file_does_not_grow_while_frames_are_trimmed(tmp_path: Path) -> None:
     sizes: list[int] = []
     with opened(new_journal(tmp_path / "j", tell=Told())) as journal:
-        for _ in range(6):
-            put_all(journal, [frame(number, 15_000) for number in range(400)])
+        for _ in range(12):
+            put_all(journal, [frame(number, 60_000) for number in range(200)])
             journal.trim(journal.newest_seq)
             assert eventually(lambda: journal._counted[0] == 0)
             sizes.append(_on_disk(tmp_path))
-    assert max(sizes[2:]) <= max(sizes[:2]) + 8 * 1024 * 1024
-    assert max(sizes) < 32 * 1024 * 1024
+    # 144 MB went through. Its log is 32 MB before it is begun anew, and what comes in one round more.
+    assert max(sizes[6:]) <= max(sizes[:6]) + 4 * 1024 * 1024
+    assert max(sizes) < 72 * 1024 * 1024
 
 
 def test_space_of_a_long_backlog_is_given_back(tmp_path: Path) -> None:
