@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple
 
-from connector.core.admit import CONTENT_UNKNOWN, Admission, History, SymbolHistory, append_all, content_hash, newest_of
+from connector.core.admit import CONTENT_UNKNOWN, Admission, History, append_all, content_hash, newest_of
 from connector.core.encode import RecordEncoder
 from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
