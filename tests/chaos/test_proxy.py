@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from connector.local.cache import cache_folder
 from connector.local.ports import Ports
 from connector.local.stack import LocalStack
 from tests.chaos.proxy import Api, Proxy
@@ -33,8 +34,8 @@ def topic(stack: LocalStack, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def proxy(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    ports = Ports(tmp_path_factory.mktemp("ports"))
+def proxy(stack: LocalStack) -> Iterator[Proxy]:
+    ports = Ports(cache_folder() / "ports")
     with Proxy(ports.take(), int(stack.bootstrap_servers.rpartition(":")[2])) as running:
         yield running
     ports.release()
