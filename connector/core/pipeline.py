@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import NamedTuple
@@ -83,7 +83,7 @@ class Passage(NamedTuple):
     exact: bool = True
     """The marks are the ticks' own event times; rows from REST wait for any tick of their period."""
 
-    def passed(self, newest_by_symbol: dict[str, int]) -> bool:
+    def passed(self, newest_by_symbol: Mapping[str, int]) -> bool:
         """Whether the topic holds every symbol at its event time or later."""
         newest = newest_by_symbol.get
         return all(min(map(newest, symbols, _UNSEEN)) >= event_time_ms for event_time_ms, symbols in self.marks)

@@ -23,8 +23,22 @@ CALL_S = 0.8
 """For so long a replica that lacks ticks waits for those who have them to answer; longer where the broker is slow."""
 PROMPT_S = 0.5
 """A replica that was asked to write waits for so long with ticks beyond the topic: the asking one may be back."""
+OFFERED_EVERY_S = 10.0
+HELD_AFTER_DOWN_S = 1.5
 ANSWERS = 5.0
 """A transaction is three answers of the broker: so many of them explain a topic that stands still."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a replica that does not write has to offer."""
+
+    complete: bool
+    """It holds what comes next in the topic."""
+    feed_advancing: bool
+    """Its own feed brings ticks."""
+    held_s: float
+    """For how long it has held ticks beyond the topic."""
 
 
 @dataclass(slots=True)
@@ -72,32 +86,33 @@ class TakeoverRule:
         self.idle_s = 0.0
         self._called_at_s = self._asked_beyond_ms = None
 
-    def patience_s(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> float:
+    def patience_s(self, standing: Standing, *, answer_s: float, chance: float) -> float:
         """How long the topic must have been idle.
 
         ``answer_s``: how long the broker took to answer last. ``chance``: from 0
-        to 1, keeps replicas apart. ``complete``: this replica holds what comes
-        next in the topic. One that does not, and whose own feed does not advance
-        either, waits ten times as long: another one probably has more.
+        to 1, keeps replicas apart. One that lacks what comes next, and whose own
+        feed does not advance either, waits ten times as long: another one
+        probably has more.
         """
         after: float = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
         after = max(after, ANSWERS * answer_s) * (1 + SPREAD * chance)
-        return after if complete or feed_advancing else after * DEAF_FACTOR
+        return after if standing.complete or standing.feed_advancing else after * DEAF_FACTOR
 
-    def must_call(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float) -> bool:
+    def must_call(self, standing: Standing, *, chance: float) -> bool:
         """Whether this replica would take over, but lacks ticks, and has not asked yet who has them."""
-        patience_s = self.patience_s(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance)
-        return not complete and self._called_at_s is None and self.idle_s >= patience_s
+        if standing.complete or self._called_at_s is not None:
+            return False
+        return self.idle_s >= self.patience_s(standing, answer_s=0.0, chance=chance)
 
     def called(self) -> None:
         self._called_at_s = self.idle_s
 
-    def due(self, *, answer_s: float, complete: bool, feed_advancing: bool, chance: float, held_s: float) -> bool:
-        """Whether to take over. ``held_s``: for how long this replica has held ticks beyond the topic."""
-        patience_s = self.patience_s(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance)
-        if complete:
-            asked = self.is_asked and held_s >= max(PROMPT_S * (1 + chance), ANSWERS * answer_s)
-            return asked or self.idle_s >= patience_s
+    def due(self, standing: Standing, *, answer_s: float, chance: float) -> bool:
+        """Whether to take over."""
+        patience_s = self.patience_s(standing, answer_s=answer_s, chance=chance)
+        if standing.complete:
+            prompt_s = max(PROMPT_S * (1 + chance), ANSWERS * answer_s)
+            return self.idle_s >= patience_s or (self.is_asked and standing.held_s >= prompt_s)
         if self._called_at_s is None:
             return False
         return self.idle_s >= max(patience_s, self._called_at_s + max(CALL_S, ANSWERS * answer_s))
@@ -111,3 +126,31 @@ class TakeoverRule:
         """This replica has been the writer for so long."""
         if for_s >= FORGIVEN_AFTER_S:
             self.takeovers = 0
+
+
+@dataclass(slots=True)
+class Offer:
+    """Of a writer whose sockets are all down: another one may have what it lacks.
+
+    When its feed is back, it leaves that one a moment before it writes on. Both at most once in ten seconds: a feed
+    that comes and goes must not keep everything waiting. Times are monotonic seconds.
+    """
+
+    _made_at_s: float | None = None
+    _stands: bool = False
+    _until_s: float = 0.0
+
+    def must_be_made(self, *, feed_down: bool, now_s: float) -> bool:
+        """To be asked again and again; true once each time that others are to be asked to write."""
+        if feed_down:
+            due = not self._stands and (self._made_at_s is None or now_s - self._made_at_s > OFFERED_EVERY_S)
+            if due:
+                self._stands, self._made_at_s = True, now_s
+            return due
+        if self._stands:
+            self._stands, self._until_s = False, now_s + HELD_AFTER_DOWN_S
+        return False
+
+    def holds(self, now_s: float) -> bool:
+        """Whether what has come since waits for another one to take over."""
+        return now_s < self._until_s

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
-from itertools import pairwise
 from random import random
 
 from connector.core.admit import History
@@ -37,8 +34,9 @@ from connector.core.happenings import (
 from connector.core.ledger_events import EventEncoder, EventKind
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
-from connector.core.takeover import TakeoverRule
+from connector.core.takeover import Offer, Standing, TakeoverRule
 from connector.core.values import Frame, Origin
+from connector.core.waiting import WaitingFrames
 from connector.core.witness import ADVANCING, DOWN
 from connector.edges.journal import Entry, Journal
 from connector.edges.kafka_follower import Follower, TopicPartitions
@@ -54,9 +52,6 @@ WAITING_TOLD_EVERY_S = 30.0
 IDLE_S = 0.05
 REST_HELD_TAKEOVERS = 4.0
 """Rows from REST wait for so many times the time after which another replica takes over."""
-OFFERED_EVERY_S = 10.0
-HELD_AFTER_DOWN_S = 1.5
-"""A writer whose feed was down lacks ticks that another one may have: so long it waits for that one to take over."""
 FRAMES_A_STEP = 512
 BYTES_A_STEP = 4 * 1024 * 1024
 WAITING_FRAMES = 4096
@@ -154,11 +149,9 @@ class Sink:
         self._writer_since = 0.0
         self._cursor = 0
         self._left_by_earlier_life = 0
-        self._waiting: deque[tuple[int, Passage]] = deque()
+        self._waiting = WaitingFrames()
         self._held_since: float | None = None
-        self._offered = False
-        self._offered_at = -OFFERED_EVERY_S
-        self._held_until = 0.0
+        self._offer = Offer()
         self._waiting_told_at = 0.0
         self._watched_at = 0.0
         self._partitions_at = 0.0
@@ -288,8 +281,7 @@ class Sink:
 
     def delivered(self) -> bool:
         """Whether the topic was seen to hold all that was accepted."""
-        waiting = tuple(self._waiting)  # any thread may ask
-        return self._cursor >= self._journal.newest_seq and not any(passage.marks for _, passage in waiting)
+        return self._cursor >= self._journal.newest_seq and not self._waiting.hold_ticks
 
     def _step(self) -> None:
         try:
@@ -345,14 +337,11 @@ class Sink:
             self._rule.another_takes_over()
 
     def _trim(self) -> None:
-        passed, through = self._follower.passed, 0
-        waiting = self._waiting
-        while waiting and (not waiting[0][1].marks or waiting[0][1].passed(passed)):
-            if not waiting[0][1].marks and self._follows_unpassed():
-                break
-            through, passage = waiting.popleft()
-            if self._writer is None and self._pipeline.is_overtaken(passage):
-                self._give_up(through)
+        follows, through = self._writer is None, 0
+        for seq, passage in self._waiting.take_passed(self._follower.passed, follows=follows):
+            through = seq
+            if follows and self._pipeline.is_overtaken(passage):
+                self._give_up(seq)
         if through:
             self._journal.trim(through)
 
@@ -366,59 +355,37 @@ class Sink:
                 self._tell(Rejected(letter.reject, repeated=False))
                 self._aside(self._outbox.letter(letter))
 
-    def _follows_unpassed(self) -> bool:
-        """Whether nothing but frames without a tick waits, in a replica that does not write: the writer has them
-        too, and writes their rejects with its next tick."""
-        return self._writer is None and all(not passage.marks for _, passage in self._waiting)
-
     # As follower
 
     def _wait_in_line(self) -> None:
         while entries := self._next_entries():
-            for entry in entries:
-                self._waiting.append((entry.seq, self._pipeline.passage(entry.frame)))
+            self._waiting.extend((entry.seq, self._pipeline.passage(entry.frame)) for entry in entries)
             self._cursor = entries[-1].seq
         self._trim()
-        # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
-        feed_advancing = self._stop.is_set() or self._feed_state() == ADVANCING
-        beyond = [passage.newest_ms for _, passage in self._waiting if passage.marks]
-        held_s = self._held_for(beyond)
-        newest_ms = self._follower.newest_ms
-        if not beyond and feed_advancing:
-            self._rule.advanced(newest_ms)
+        rule, chance, standing = self._rule, self._chance, self._standing()
+        if self._held_since is None and standing.feed_advancing:
+            rule.advanced(self._follower.newest_ms)
             return
-        complete = self._is_complete(beyond)
-        if self._rule.must_call(answer_s=0.0, complete=complete, feed_advancing=feed_advancing, chance=self._chance):
-            self._rule.called()
-            self._tell(WriterWanted("lacks ticks", newest_ms))
-        due = partial(
-            self._rule.due, complete=complete, feed_advancing=feed_advancing, chance=self._chance, held_s=held_s
-        )
-        if due(answer_s=0.0):
-            if complete and self._rule.is_asked:
+        if rule.must_call(standing, chance=chance):
+            rule.called()
+            self._tell(WriterWanted("lacks ticks", self._follower.newest_ms))
+        if rule.due(standing, answer_s=0.0, chance=chance):
+            if standing.complete and rule.is_asked:
                 self._tell(TakingOver())
             if self._writer_at_work():
-                self._rule.advanced(newest_ms)
-            elif due(answer_s=self._answer_s):
+                rule.advanced(self._follower.newest_ms)
+            elif rule.due(standing, answer_s=self._answer_s, chance=chance):
                 self._take_over()
 
-    def _held_for(self, beyond: list[int]) -> float:
-        """For how long this replica has held ticks beyond the topic."""
+    def _standing(self) -> Standing:
         now = time.monotonic()
-        if not beyond:
-            self._held_since = None
-        elif self._held_since is None:
-            self._held_since = now
-        return now - self._held_since if self._held_since is not None else 0.0
-
-    def _is_complete(self, beyond: list[int]) -> bool:
-        """Whether these event times go on from what the topic holds without a period missing, up to this process's
-        own: what an earlier life left in the journal ends where that life did."""
-        if not beyond or self._waiting[-1][0] <= self._left_by_earlier_life:
-            return False
-        newest_ms = self._follower.newest_ms
-        periods = [each // self._history.cadence_ms for each in ([newest_ms] if newest_ms >= 0 else []) + beyond]
-        return all(later - earlier <= 1 for earlier, later in pairwise(periods))
+        self._held_since = (self._held_since or now) if self._waiting.hold_ticks else None
+        complete = self._waiting.continue_topic(
+            self._follower.newest_ms, self._history.cadence_ms, own_since_seq=self._left_by_earlier_life
+        )
+        # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
+        feed_advancing = self._stop.is_set() or self._feed_state() == ADVANCING
+        return Standing(complete, feed_advancing, held_s=now - (self._held_since or now))
 
     def _next_entries(self) -> list[Entry]:
         room = WAITING_FRAMES - len(self._waiting)
@@ -494,19 +461,13 @@ class Sink:
             self._tell(happening)
 
     def _leaves_it_to_another(self) -> bool:
-        """Whether what has come waits: this replica's own feed was down, and one whose was not may take over.
-
-        At most once in ten seconds, so that a feed that comes and goes does not keep everything waiting.
-        """
+        """Whether what has come waits: this replica's own feed was down, and one whose was not may take over."""
+        if self._stop.is_set():
+            return False
         now = time.monotonic()
-        if self._feed_state() == DOWN:
-            if not self._offered and not self._stop.is_set() and now - self._offered_at > OFFERED_EVERY_S:
-                self._offered, self._offered_at = True, now
-                self._tell(WriterWanted("feed down", self._follower.newest_ms))
-        elif self._offered:
-            self._offered = False
-            self._held_until = now + HELD_AFTER_DOWN_S
-        return now < self._held_until and not self._stop.is_set()
+        if self._offer.must_be_made(feed_down=self._feed_state() == DOWN, now_s=now):
+            self._tell(WriterWanted("feed down", self._follower.newest_ms))
+        return self._offer.holds(now)
 
     def _ripe(self, entries: list[Entry]) -> list[Entry]:
         """Without rows from REST at the end that another replica may have ticks for: it needs the time to take over,

@@ -356,7 +356,7 @@ def clock_off(stack: LocalStack, folder: Path, scale: Scale) -> Outcome:
 
 
 def partitions_grown(stack: LocalStack, folder: Path, scale: Scale) -> Outcome:
-    """The topic's partitions doubled while two replicas run."""
+    """The topic's partitions doubled while two replicas run; then one of them started again."""
     with scene_of(stack, folder, scale) as scene:
         scene.replica("one")
         scene.replica("two")
@@ -365,6 +365,8 @@ def partitions_grown(stack: LocalStack, folder: Path, scale: Scale) -> Outcome:
         admin.create_partitions([NewPartitions(scene.topic, 12)])[scene.topic].result(20)
         scene.partitions.append(12)
         scene.run_on(14 + scale.settle_s)
+        _restart(scene.writer())
+        scene.run_on(scale.settle_s)
         outcome = scene.finish()
     outcome.assert_nothing_lost()
     assert any(event["kind"] == "partitions_grown" for event in outcome.events)

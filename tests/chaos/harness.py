@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connector.edges.topics import DEFAULT_PARTITIONS
 from connector.local.cache import cache_folder
 from connector.local.exchange import ExchangeThread
 from connector.local.ports import Ports
@@ -103,7 +104,7 @@ class Outcome:
 
 
 class Scene:
-    """See the module. One topic with ``partitions``; the schema's cadence is the rate's."""
+    """See the module. One topic; the schema's cadence is the rate's."""
 
     def __init__(
         self,
@@ -112,7 +113,6 @@ class Scene:
         *,
         rate_hz: float = 5,
         symbols: int = 60,
-        partitions: int = 6,
         seed: int = 1,
         truth_path: Path | None = None,
     ) -> None:
@@ -120,7 +120,7 @@ class Scene:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.topic = f"chaos-{uuid.uuid4().hex[:10]}"
-        self.partitions = [partitions]
+        self.partitions = [DEFAULT_PARTITIONS]
         """Every count that the topic has had."""
         self.cadence_ms = round(1000 / rate_hz)
         self.exchange = ExchangeThread(symbols=symbols, rate_hz=rate_hz, seed=seed, truth_path=truth_path)
@@ -260,7 +260,7 @@ class Scene:
         options: dict[str, dict[str, Any]] = {
             "feed": {"url": f"{self.exchange.url}/~{name}", "rest_url": self.exchange.rest_url},
             "schema": {"file": str(self.schema_path)},
-            "topic": {"name": self.topic, "partitions": self.partitions[0]},
+            "topic": {"name": self.topic},  # as many partitions as by default when created, as found afterwards
             "kafka": {"bootstrap.servers": proxy.bootstrap_servers, "client.id": name},
             "registry": {"url": self.stack.registry_url},
             "http": {"port": self._ports.take()},

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from connector.core.takeover import TakeoverRule
+from connector.core.takeover import Offer, Standing, TakeoverRule
 
 
 def watch(rule: TakeoverRule, seconds: float, step_s: float = 0.1) -> None:
@@ -17,11 +17,15 @@ def due(
     chance: float = 0.0,
     held_s: float = 0.0,
 ) -> bool:
-    return rule.due(answer_s=answer_s, complete=complete, feed_advancing=feed_advancing, chance=chance, held_s=held_s)
+    return rule.due(Standing(complete, feed_advancing, held_s), answer_s=answer_s, chance=chance)
 
 
 def must_call(rule: TakeoverRule, *, complete: bool = False, feed_advancing: bool = True) -> bool:
-    return rule.must_call(answer_s=0.0, complete=complete, feed_advancing=feed_advancing, chance=0.0)
+    return rule.must_call(Standing(complete, feed_advancing, held_s=0.0), chance=0.0)
+
+
+def patience_s(rule: TakeoverRule) -> float:
+    return rule.patience_s(Standing(complete=True, feed_advancing=True, held_s=0.0), answer_s=0.0, chance=0.0)
 
 
 def test_due_once_the_topic_stood_still_for_long_enough() -> None:
@@ -56,11 +60,11 @@ def test_each_takeover_doubles_the_patience_up_to_a_bound_until_it_has_written_f
     assert due(rule)
     for _ in range(10):
         rule.took_over()
-    assert rule.patience_s(answer_s=0.0, complete=True, feed_advancing=True, chance=0.0) == 30.0
+    assert patience_s(rule) == 30.0
     rule.written(59.0)
-    assert rule.patience_s(answer_s=0.0, complete=True, feed_advancing=True, chance=0.0) == 30.0
+    assert patience_s(rule) == 30.0
     rule.written(60.0)
-    assert rule.patience_s(answer_s=0.0, complete=True, feed_advancing=True, chance=0.0) == 3.0
+    assert patience_s(rule) == 3.0
 
 
 def test_a_slow_broker_explains_silence() -> None:
@@ -163,3 +167,23 @@ def test_at_the_start_the_age_of_the_topic_counts() -> None:
     ahead = TakeoverRule(after_s=3.0)
     ahead.started(topic_age_s=-5.0)
     assert ahead.idle_s == 0.0
+
+
+def test_a_writer_whose_sockets_are_down_offers_once_and_leaves_a_moment_when_they_are_back() -> None:
+    offer = Offer()
+    assert not offer.must_be_made(feed_down=False, now_s=0.0)
+    assert not offer.holds(0.0)
+    assert offer.must_be_made(feed_down=True, now_s=1.0)
+    assert not offer.must_be_made(feed_down=True, now_s=30.0)
+    assert not offer.holds(30.0), "what REST brought meanwhile does not wait for it"
+    assert not offer.must_be_made(feed_down=False, now_s=31.0)
+    assert offer.holds(32.4)
+    assert not offer.holds(32.6)
+
+
+def test_a_feed_that_comes_and_goes_does_not_keep_everything_waiting() -> None:
+    offer, held = Offer(), 0
+    for tenth in range(1000):
+        offer.must_be_made(feed_down=tenth % 10 == 0, now_s=tenth / 10)
+        held += offer.holds(tenth / 10)
+    assert 0 < held <= 1000 * 0.16
