@@ -229,7 +229,7 @@ class Connector:
         """Hold what REST lists against what the topic has lately got; whether it is to be asked again before long."""
         newest = self.sink.symbols()
         if not newest or self.feed_state() != ADVANCING:
-            return False
+            return True
         since_ms = max(newest.values()) - GONE_AFTER_MS
         in_stream = {symbol for symbol, at_ms in newest.items() if at_ms > since_ms}
         chosen = set(self.config.feed.symbols) or in_rest | in_stream

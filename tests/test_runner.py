@@ -12,8 +12,12 @@ from connector.config import load_config
 from connector.core.happenings import Happening, QualityCleared, QualityFound, Stopped
 from connector.core.quality import SYMBOLS_DIFFER
 from connector.core.witness import ADVANCING, SILENT
+from connector.edges import rest
+from connector.embedding import Source
+from connector.local.exchange import FakeExchange
 from connector.runner import Connector, Host
-from tests.test_embedding import Memory
+from tests.test_embedding import Memory, until
+from tests.test_embedding import config as embedded
 
 NOW_MS = 1_791_285_204_000
 
@@ -72,8 +76,22 @@ def test_nothing_is_compared_where_the_stream_says_nothing(
     holds(connector, monkeypatch, **({} if advancing else {"BTCUSD": NOW_MS}))
     monkeypatch.setattr(connector, "feed_state", lambda: ADVANCING if advancing else SILENT)
     for _ in range(3):
-        assert not connector.compare_symbols(frozenset({"ETHUSD"}))
+        assert connector.compare_symbols(frozenset({"ETHUSD"})), "to be asked again"
     assert told == []
+
+
+async def test_a_symbol_that_is_always_refused_is_missed_by_rest(
+    tmp_path: Path, told: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way: REST asked, compared with what the sink holds, asked again, told."""
+    monkeypatch.setattr(rest, "_COMPARED_AGAIN_AFTER_S", 0.5)
+    async with FakeExchange(symbols=5, rate_hz=10) as exchange:
+        exchange.bad_element({"i": "NaN"}, symbol="BTCUSD", periods=10_000)
+        config = embedded(exchange, tmp_path)
+        async with Source(config, sink=Memory(), tell=told.append, log=io.StringIO()):
+            await until(lambda: any(isinstance(each, QualityFound) for each in told))
+    (found,) = [each for each in told if isinstance(each, QualityFound)]
+    assert found == QualityFound(SYMBOLS_DIFFER, "BTCUSD", "REST has it, the stream does not bring it")
 
 
 async def test_a_source_that_fails_leaves_nothing_running(connector: Connector, told: list[Happening]) -> None:

@@ -11,6 +11,9 @@ from connector.core.quality import Quality
 from connector.core.schema import StreamSchema
 from connector.core.values import Frame, Normalized, Ticks
 
+MOST_SYMBOLS = 16_384
+"""That begin a frame; beyond any that there are, and then all have their turn anew."""
+
 
 class WatchedNormalizer(Normalizer):
     """Tells what :class:`~connector.core.quality.Quality` finds, where the schema has a ``quality`` attribute.
@@ -41,6 +44,8 @@ class WatchedNormalizer(Normalizer):
             ticks = Ticks.of(normalized.ticks)
             now_s, first = self._monotonic_s(), ticks.symbols[0]
             if now_s >= self._due_s.get(first, 0.0):
+                if len(self._due_s) >= MOST_SYMBOLS:
+                    self._due_s.clear()
                 self._due_s[first] = now_s + self._pause_s
                 for happening in self._quality.look(ticks):
                     self._tell(happening)

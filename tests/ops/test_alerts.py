@@ -74,7 +74,7 @@ HEALTHY: Mapping[str, str] = {
     'receive_to_commit_seconds_bucket{le="5.0"}': grows(10),
     'receive_to_commit_seconds_bucket{le="10.0"}': grows(10),
     'receive_to_commit_seconds_bucket{le="+Inf"}': grows(10),
-    'quality_findings_total{finding="disordered"}': steady(1),
+    'quality_open{finding="disordered"}': steady(0),
     'quality_open{finding="all frozen"}': steady(0),
     'quality_open{finding="frozen"}': steady(3),
     'quality_open{finding="symbols differ"}': steady(0),
@@ -93,15 +93,17 @@ class Fault:
     both: Mapping[str, str] = field(default_factory=dict)
     one: Mapping[str, str] = field(default_factory=dict)
     """Of the first replica alone."""
+    other_job: Mapping[str, str] = field(default_factory=dict)
+    """Of the only replica of another stream."""
 
 
-ENDS = then(1, "stale")
+ENDED = {name: values.replace("x200", f"x{BEFORE - 1} stale") for name, values in HEALTHY.items()}
 FAULTS = (
     Fault("nothing", set()),
     Fault("a pause of the feed of 20 s", set(), {"feed_event_time_age_seconds": then(1, "20 1x90")}),
     Fault("one bad array", {"TicksRejected"}, one={'rejects_total{reason="event time"}': once(60)}),
-    Fault("nobody runs", {"NoReplicaRuns"}, dict.fromkeys(HEALTHY, ENDS)),
-    Fault("one ended", {"ReplicaMissing"}, one=dict.fromkeys(HEALTHY, ENDS)),
+    Fault("nobody runs", {"NoReplicaRuns"}, ENDED),
+    Fault("one ended", {"ReplicaMissing"}, one=ENDED),
     Fault(
         "the broker is down",
         {"TopicStale", "ReplicaNotReady"},
@@ -122,6 +124,20 @@ FAULTS = (
     Fault("the bound long ago", set(), one={'journal_dropped_frames_total{policy="drop-oldest"}': steady(5)}),
     Fault("the journal fills", {"JournalFills"}, one={"journal_bytes": then(20_000, "6e5x90")}),
     Fault("the journal's disk", {"JournalTroubled"}, one={"journal_troubled": then(0, "1x90")}),
+    Fault(
+        "a gap that the restarted process told before it was scraped",
+        {"GapFound"},
+        one={'gaps_total{reason="not running"}': f"_x{BEFORE} 1x100"},
+    ),
+    Fault(
+        "a restart without one",
+        set(),
+        one={'gaps_total{reason="not running"}': f"_x{BEFORE} 0x100"},
+    ),
+    Fault("rejected at once", {"TicksRejected"}, one={'rejects_total{reason="type"}': f"_x{BEFORE} 60x100"}),
+    Fault("misspelt from the start", {"StreamsMissing"}, one={"streams_missing_total": f"_x{BEFORE} 1x100"}),
+    Fault("nobody runs of one stream of two", {"NoReplicaRuns"}, other_job=ENDED),
+    Fault("two streams", {"ReplicaMissing"}, other_job=HEALTHY),
     Fault("a gap", {"GapFound"}, one={'gaps_total{reason="feed down"}': once(3, 2)}),
     Fault(
         "writes take long",
@@ -183,7 +199,9 @@ FAULTS = (
         {"SymbolVanished"},
         one={'symbol_changes_total{kind="symbol_vanished"}': f"_x{BEFORE} 1x100"},
     ),
-    Fault("rates cross", {"ValuesDisordered"}, {'quality_findings_total{finding="disordered"}': once(1, 1)}),
+    Fault(
+        "rates cross for a moment", {"ValuesDisordered"}, {'quality_open{finding="disordered"}': then(0, "1x2 0x90")}
+    ),
     Fault("nothing moves", {"ValuesFrozen"}, {'quality_open{finding="all frozen"}': then(0, "1x90")}),
     Fault("many do not move", {"ValuesFrozen"}, {'quality_open{finding="frozen"}': then(3, "20x90")}),
     Fault("a few do not move", set(), {'quality_open{finding="frozen"}': then(3, "9x90")}),
@@ -198,12 +216,16 @@ FAULTS = (
 
 def series_of(fault: Fault) -> dict[str, str]:
     found: dict[str, str] = {}
-    for instance, more in (("one:9400", {**fault.both, **fault.one}), ("two:9400", fault.both)):
-        for name, values in {**HEALTHY, **more}.items():
+    for job, instance, series in (
+        ("connector", "one:9400", {**HEALTHY, **fault.both, **fault.one}),
+        ("connector", "two:9400", {**HEALTHY, **fault.both}),
+        ("other", "three:9400", fault.other_job),
+    ):
+        for name, values in series.items():
             metric, _, labels = name.partition("{")
             full = metric if metric.startswith("process_") else PREFIX + metric
             told = f",{labels.rstrip('}')}" if labels else ""
-            found[f'{full}{{job="connector",instance="{instance}"{told}}}'] = values
+            found[f'{full}{{job="{job}",instance="{instance}"{told}}}'] = values
     return found
 
 
