@@ -33,6 +33,7 @@ from connector.core.secrets import secrets_in
 from connector.core.status import SocketStatus, Status
 from connector.core.values import Frame
 from connector.core.witness import ADVANCING, DOWN
+from connector.edges import event_loop
 from connector.edges.credentials import Credentials
 from connector.edges.feed import Feed
 from connector.edges.feed_options import FeedOptions
@@ -245,7 +246,7 @@ class Connector:
         gc.freeze()  # modules and parts stay: the garbage collector need not go through them again and again
         try:
             self.open()
-            reason = asyncio.run(self._receive_until_signalled(source))
+            reason = event_loop.run(self._receive_until_signalled(source))
             return self._stop(reason)
         finally:
             self.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
@@ -52,6 +51,7 @@ def command(sources: Sources, as_json: bool) -> int:
 
 def _look(loaded: Loaded, file: Path | None) -> Sequence[Outcome]:
     from connector.commands.check_settings import look_at_settings
+    from connector.edges import event_loop
     from connector.edges.checks import look_at_everything
     from connector.edges.log import cleaner
     from connector.edges.schema_files import load_schema
@@ -61,7 +61,7 @@ def _look(loaded: Loaded, file: Path | None) -> Sequence[Outcome]:
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
     schema = load_schema(loaded.config.schema.file)
     questions = questions_of(loaded.config, schema)
-    outcomes = (*look_at_settings(loaded, file), *asyncio.run(look_at_everything(questions)))
+    outcomes = (*look_at_settings(loaded, file), *event_loop.run(look_at_everything(questions)))
     # What servers and libraries say is repeated here; they may say too much.
     clean = cleaner(secrets_of(loaded.config))
     return [

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def command(sources: Sources, file: Path, seconds: float | None) -> None:
     """Write what the exchange sends to FILE, for `replay`. Kafka is not touched."""
     config = sources.load(needs=()).config
-    frames = asyncio.run(_record(config, file, seconds))
+    from connector.edges import event_loop
+
+    frames = event_loop.run(_record(config, file, seconds))
     click.echo(f"{frames:,} frames in {file}", err=True)
 
 
