@@ -52,9 +52,8 @@ def _about(command: _Command) -> _Command:
 @click.option(
     "--idle-timeout",
     type=click.FloatRange(0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds after which a partition without records holds event time back no longer.",
+    help="Seconds after which a partition without records holds event time back no longer.  [default: 60 where "
+    "records come at a cadence, else 10]",
 )
 @click.option("--bounded", is_flag=True, help="End at what the topic holds when a query starts.")
 @click.option(
@@ -68,7 +67,7 @@ def flink(
     key_field: str | None,
     time_field: str | None,
     watermark_delay: float,
-    idle_timeout: float,
+    idle_timeout: float | None,
     bounded: bool,
     inline: bool,
 ) -> None:
@@ -83,7 +82,7 @@ def flink(
         kind=FlinkKind(kind),
         connection=flink_connection(config.kafka, config.registry, inline=inline),
         watermark_delay_ms=round(watermark_delay * 1000),
-        idle_timeout_ms=max(1, round(idle_timeout * 1000)),
+        idle_timeout_ms=max(1, round(idle_timeout * 1000)) if idle_timeout is not None else None,
         bounded=bounded,
         made_from=subject.made_from,
     )

@@ -22,6 +22,12 @@ class FlinkKind(StrEnum):
     """The newest record of each key, of a compacted topic: look-ups. Its history is gone."""
 
 
+IDLE_TIMEOUT_MS = 10_000
+STEADY_IDLE_TIMEOUT_MS = 60_000
+"""Event time waits so long for a topic whose records come at a cadence: its silence is an outage, and what comes after
+it would be late for whoever did not wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicShape:
     """The topic as it is."""
@@ -42,7 +48,8 @@ class FlinkOptions:
     connection: Mapping[str, str] = field(default_factory=dict)
     """Connector options: addresses and credentials, or what stands for them."""
     watermark_delay_ms: int = 2_000
-    idle_timeout_ms: int = 10_000
+    idle_timeout_ms: int | None = None
+    """Unset: what suits the topic."""
     bounded: bool = False
     """End at what the topic holds when the query starts, in place of waiting for more."""
     made_from: str = ""
@@ -148,10 +155,14 @@ def _with(record: RecordTable, topic: TopicShape, options: FlinkOptions) -> dict
     found["value.fields-include"] = "EXCEPT_KEY"
     if record.time is not None and options.kind is not FlinkKind.LATEST:
         # Without it a partition that gets no records holds event time back for ever.
-        found["scan.watermark.idle-timeout"] = f"{options.idle_timeout_ms} ms"
+        found["scan.watermark.idle-timeout"] = f"{options.idle_timeout_ms or _idle_timeout_ms(record)} ms"
     if options.bounded:
         found["scan.bounded.mode"] = "latest-offset"
     return found
+
+
+def _idle_timeout_ms(record: RecordTable) -> int:
+    return STEADY_IDLE_TIMEOUT_MS if record.steady else IDLE_TIMEOUT_MS
 
 
 def _versions_view(record: RecordTable, options: FlinkOptions) -> str:

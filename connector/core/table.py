@@ -67,6 +67,8 @@ class RecordTable:
     """Event time, in milliseconds; unset where no field is known to be it."""
     left_out: tuple[BadType, ...]
     """Fields that are no columns, for no reader takes them right."""
+    steady: bool
+    """Records come at a cadence: where a partition has some, it is silent only while whoever writes it is."""
 
     @property
     def value_columns(self) -> tuple[Column, ...]:
@@ -103,6 +105,7 @@ def read_table(
         key,
         time,
         tuple(bad),
+        isinstance(newest.get("feed"), dict) and "cadence_ms" in newest["feed"],
     )
 
 

@@ -243,3 +243,10 @@ def test_ksqldb_names() -> None:
     assert ksql_name("asset_index") == "asset_index"
     assert ksql_name("timestamp") == "`TIMESTAMP`"
     assert ksql_name("asset-index") == "`ASSET-INDEX`"
+
+
+def test_event_time_waits_longer_for_a_topic_whose_silence_is_an_outage(record: RecordTable) -> None:
+    steady = read_table([SCHEMA.replace('"feed": {', '"feed": {"cadence_ms": 1000, ')], "s")
+    options = FlinkOptions("p", FlinkKind.APPEND)
+    assert "'scan.watermark.idle-timeout' = '60000 ms'" in flink_statements(steady, TOPIC, options)[0]
+    assert "'scan.watermark.idle-timeout' = '10000 ms'" in flink_statements(record, TOPIC, options)[0]

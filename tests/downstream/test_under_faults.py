@@ -13,7 +13,9 @@ from random import Random
 import pytest
 from confluent_kafka import Producer
 
+from connector.core.joincheck import check_join
 from connector.core.schema import parse_schema
+from connector.edges.topic_facts import topic_facts
 from connector.local.flink import Flink, inserted
 from connector.local.stack import LocalStack
 from tests.chaos.harness import Scene
@@ -102,7 +104,11 @@ def test_while_the_writer_is_killed_the_broker_restarted_and_the_writer_frozen(
         joined = inserted(join.wait_for(len(expected), 30))
         time.sleep(1.0)  # whatever is too much would come now
         rows, joined = inserted(plain.stop()), inserted(join.stop())
+        kafka = {"bootstrap.servers": stack.bootstrap_servers}
+        ours, other = (topic_facts(kafka, topics.registry, name) for name in (scene.topic, balances.name))
         topics.registry.close()
+    assert ours.transactional
+    assert check_join(ours, other, window_ms=60_000).findings == (), "nothing is wrong with what the connector made"
     assert len(rows) == len(prices)
     assert sorted(rows) == sorted(map(as_row, prices))
     assert len(expected) > 50
