@@ -35,7 +35,7 @@ class FeedOptions(Table, frozen=True):
         float, option("How far an event time may be ahead of its arrival.", unit="seconds", gt=0)
     ] = 30.0
     event_time_behind: Annotated[
-        float, option("How far an event time may be behind its arrival.", unit="seconds", gt=0)
+        float, option("How far an event time may be behind its arrival.", unit="seconds", gt=0, le=86_400)
     ] = 600.0
     first_tick_timeout: Annotated[
         float, option("A socket without a first tick for this long is replaced.", unit="seconds", gt=0)
@@ -48,7 +48,8 @@ class FeedOptions(Table, frozen=True):
         option("Where no socket advances for this long, they are replaced one at a time.", unit="seconds", gt=0),
     ] = 15.0
     rotate_after: Annotated[
-        float, option("Age at which a socket is replaced; the exchange ends it at 24 h.", unit="seconds", gt=0)
+        float,
+        option("Age at which a socket is replaced; the exchange ends it at 24 h.", unit="seconds", gt=0, le=86_100),
     ] = 84_600.0
     rotate_at: Annotated[
         str,

@@ -225,6 +225,14 @@ def test_every_problem_at_once_each_with_its_source(tmp_path: Path) -> None:
         ("feed.first_tick_timeout=inf", "feed.first_tick_timeout: inf is no number to work with"),
         ("feed.hold=nan", "feed.hold: nan is no number to work with"),
         ("feed.rest_fill=yes", "feed.rest_fill: expected true or false, not text"),
+        (
+            "feed.rotate_after=90000",
+            "feed.rotate_after: expected number more than 0, at most 86100, not a whole number (90000)",
+        ),
+        (
+            "feed.event_time_behind=1e9",
+            "feed.event_time_behind: expected number more than 0, at most 86400, not a number (1000000000.0)",
+        ),
         ("feed.rotate_at=25:00", "feed.rotate_at: expected text in the form HH:MM, not text"),
         ("schema.id=0", "schema.id: expected whole number or null at least 1"),
         ("topic.partitions=six", "topic.partitions: expected whole number or null at least 1"),
