@@ -207,16 +207,12 @@ class Journal:
         return self._store.problem
 
     def note(self, state: str, at_ms: int) -> None:
-        """The feed is in this state from now on (:mod:`connector.core.witness` has the words)."""
+        """The feed is in this state (:mod:`connector.core.witness` has the words), and the process lives: to be
+        called each second."""
         with self._lock:
             self._witness.note(state, at_ms)
             self._upkeep_at = 0.0  # the next heartbeat may be one too late
             self._work.notify()
-
-    def heartbeat(self, at_ms: int) -> None:
-        """To be called each second: the process lives and the feed is as noted."""
-        with self._lock:
-            self._witness.heartbeat(at_ms)
 
     def witness(self, from_ms: int, to_ms: int) -> tuple[Span, ...]:
         """What is known of that time; see :meth:`connector.core.witness.Witness.between`."""

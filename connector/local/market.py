@@ -14,7 +14,6 @@ from typing import Final
 
 EVENT_TYPE: Final = "assetIndexUpdate"
 ARRAY_STREAM: Final = "!assetIndex@arr"
-SYMBOL_STREAM_SUFFIX: Final = "@assetIndex"
 
 _HIDDEN_SCALE: Final = 10**12
 """The index is kept with four digits more than are shown; rates are computed from the hidden one."""

@@ -260,9 +260,9 @@ def test_the_witness_lasts_over_a_restart(tmp_path: Path) -> None:
     with opened(new_journal(tmp_path / "j", tell=Told())) as journal:
         journal.note("advancing", now_ms - 60_000)
         for at_ms in range(now_ms - 59_000, now_ms - 49_000, 1000):
-            journal.heartbeat(at_ms)
+            journal.note("advancing", at_ms)
         journal.note("silent", now_ms - 49_500)
-        journal.heartbeat(now_ms - 49_000)
+        journal.note("silent", now_ms - 49_000)
     with opened(new_journal(tmp_path / "j", tell=Told())) as journal:
         journal.note("advancing", now_ms - 40_000)
         states = [(span.to_ms - now_ms, span.state) for span in journal.witness(now_ms - 60_000, now_ms - 39_000)]

@@ -73,7 +73,7 @@ while True:
     for _ in range(5):
         number += 1
         journal.put(frame(number, 15_000))
-    journal.heartbeat(time.time_ns() // 1_000_000)
+    journal.note("advancing", time.time_ns() // 1_000_000)
     journal.wait(seq, 5)
     seq = journal.read(seq, max_frames=1000, max_bytes=10**9)[-1].seq
     os.write(1, b"%d\\n" % seq)
@@ -290,7 +290,7 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
         put_all(journal, [frame(1), frame(2)])
         assert [entry.frame for entry in read_all(journal)] == [frame(1), frame(2)]
         journal.note("advancing", 1_000)
-        journal.heartbeat(2_000)
+        journal.note("advancing", 2_000)
         assert [span.state for span in journal.witness(1_000, 2_000)] == ["advancing"]
         journal.trim(journal.newest_seq - 1)
         assert journal.close(10) == 1
