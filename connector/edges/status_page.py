@@ -22,7 +22,7 @@ h1 { font-size: 1.25rem; margin: 0 0 .2rem } h2 { font-size: 1rem; margin: 1.6re
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .6rem; margin: 1rem 0 }
 .figures div { background: #fff; border: 1px solid #e3e5e8; border-radius: .4rem; padding: .5rem .7rem }
 .figures b { display: block; font-size: 1.15rem; font-variant-numeric: tabular-nums } .quiet { color: #667085 }
-table { border-collapse: collapse; width: 100%; background: #fff }
+.table { overflow-x: auto } table { border-collapse: collapse; width: 100%; background: #fff }
 th, td { text-align: left; padding: .25rem .6rem; border: 1px solid #e3e5e8; vertical-align: top }
 th { font-weight: 600; background: #f3f4f6 } td.number { text-align: right; font-variant-numeric: tabular-nums }
 td { overflow-wrap: anywhere }
@@ -149,7 +149,7 @@ def _symbols(status: Status) -> str:
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = ("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{heads}</tr>{''.join(lines)}</table>"
+    return f'<div class="table"><table><tr>{heads}</tr>{"".join(lines)}</table></div>'
 
 
 def _value(name: str, value: object) -> str:

@@ -20,11 +20,16 @@ def exchange() -> Iterator[ExchangeThread]:
 
 
 @pytest.fixture(scope="session")
-def running(stack: LocalStack, exchange: ExchangeThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
-    """Ready, with ticks in the topic."""
+def bench(stack: LocalStack, exchange: ExchangeThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     topic = f"binance.usdm.asset-index.{uuid.uuid4().hex[:6]}"
-    with Bench(stack, tmp_path_factory.mktemp("running"), topic, exchange, rate_hz=5) as bench:
-        bench.register()
-        replica = bench.replica("one", {"kafka": {"client.id": "one"}})
-        replica.wait_until_ready(40)
-        yield replica
+    with Bench(stack, tmp_path_factory.mktemp("running"), topic, exchange, rate_hz=5) as made:
+        made.register()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def running(bench: Bench) -> Replica:
+    """Ready, with ticks in the topic."""
+    replica = bench.replica("one", {"kafka": {"client.id": "one"}})
+    replica.wait_until_ready(40)
+    return replica

@@ -9,11 +9,15 @@ import pytest
 from connector.edges.status_page import REFRESH_S
 from connector.local.exchange import ExchangeThread
 from tests.chaos.replica import Replica
+from tests.integration.bench import Bench
 from tests.ops.browser import Tab, browser
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
-FRAMES = "[...document.querySelectorAll('td:nth-child(5)')].map(cell => Number(cell.innerText.replaceAll(',', '')))"
+FRAMES = (
+    "[...document.querySelector('table').querySelectorAll('td:nth-child(5)')]"
+    ".map(cell => Number(cell.innerText.replaceAll(',', '')))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,12 @@ def figure(name: str) -> str:
     return f"document.querySelector('#{name} b').innerText"
 
 
+def below(heading: str) -> str:
+    """What stands under a heading."""
+    found = f"[...document.querySelectorAll('h2')].find(each => each.innerText === '{heading}')"
+    return f"{found}.nextElementSibling.innerText"
+
+
 def test_it_says_how_the_connector_is(page: Tab, exchange: ExchangeThread) -> None:
     page.wait_for(f"{figure('role')} === 'writer'")
     page.wait_for("document.querySelector('.state').innerText === 'ready'")
@@ -46,6 +56,33 @@ def test_it_says_how_the_connector_is(page: Tab, exchange: ExchangeThread) -> No
     assert len(symbols) == 60
     assert set(symbols) == {element.symbol for element in exchange.truth.elements()}
     assert str(page.value("document.title")).endswith(": ready")
+
+
+def test_it_says_how_much_comes_and_goes(page: Tab) -> None:
+    """60 symbols five times a second, over two connections."""
+    for name, low, high in (("frames-in", 3.0, 20.0), ("bytes-in", 20.0, 300.0), ("records-written", 100.0, 600.0)):
+        page.wait_for(f"{low} < parseFloat({figure(name)}) && parseFloat({figure(name)}) < {high}", 40)
+    assert page.value(figure("rejects")) == "0.00 /s"
+
+
+def test_it_shows_the_last_gap_and_the_last_finding(page: Tab, exchange: ExchangeThread) -> None:
+    exchange.bad_element({"B": "999999"}, symbol="ETHUSD", periods=5)
+    exchange.bad_element({"i": "NaN"}, symbol="BNBUSD", periods=5)
+    page.wait_for(f"{below('Last gaps')}.includes('BNBUSD') && {below('Last gaps')}.includes('rejected')")
+    finding = below("Last findings about quality")
+    page.wait_for(f"{finding}.includes('ETHUSD') && {finding}.includes('disordered')")
+
+
+def test_a_follower_says_so(tab: Tab, bench: Bench) -> None:
+    follower = bench.replica("two", {"kafka": {"client.id": "two"}})
+    try:
+        follower.wait_until_ready(40)
+        tab.open(f"http://127.0.0.1:{follower.port}/")
+        tab.wait_for(f"{figure('role')} === 'follower'")
+        tab.wait_for(f"{figure('newest-tick-in-the-topic')}.endsWith('s ago')")
+        assert "two · follower" in tab.text()
+    finally:
+        follower.stop()
 
 
 def test_it_refreshes_itself(page: Tab) -> None:
@@ -80,9 +117,7 @@ def test_what_the_exchange_sends_is_text_and_no_markup(page: Tab, exchange: Exch
     page.wait_for("document.body.innerText.includes('<img src=x')")
     assert page.value("document.images.length + document.scripts.length") == 0
     assert "owned" not in str(page.value("document.title"))
-    heading = "[...document.querySelectorAll('h2')].find(each => each.innerText === 'Last rejects')"
-    rejects = page.value(f"{heading}.nextElementSibling.innerText")
-    assert "not a decimal" in str(rejects)
+    assert "not a decimal" in str(page.value(below("Last rejects")))
 
 
 def test_it_shows_that_the_feed_stands_still(page: Tab, exchange: ExchangeThread) -> None:
