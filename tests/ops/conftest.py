@@ -30,6 +30,6 @@ def bench(stack: LocalStack, exchange: ExchangeThread, tmp_path_factory: pytest.
 @pytest.fixture(scope="session")
 def running(bench: Bench) -> Replica:
     """Ready, with ticks in the topic."""
-    replica = bench.replica("one", {"kafka": {"client.id": "one"}})
+    replica = bench.replica("one", {"kafka": {"client.id": "one", "statistics.interval.ms": 500}})
     replica.wait_until_ready(40)
     return replica
