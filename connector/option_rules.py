@@ -58,11 +58,9 @@ def _addresses(config: Config) -> _Problems:
         ("feed.rest_url", config.feed.rest_url, check_rest_url),
         ("feed.proxy", config.feed.proxy, check_proxy),
     ):
-        if "@" in url and not _STREAM_IN_ADDRESS.match(url):
-            if check is not check_proxy:
-                yield f"{key}: user and password do not belong in this address"
-                continue
-            url = without_userinfo(url)
+        if "@" in url and check is not check_proxy and not _STREAM_IN_ADDRESS.match(url):
+            yield f"{key}: user and password do not belong in this address"
+            continue
         try:
             check(url)
         except ConfigurationError as error:
@@ -116,6 +114,16 @@ def _oauth(kafka: Mapping[str, object]) -> _Problems:
         yield 'kafka.oauth_cb: with kafka."sasl.oauthbearer.method" = "oidc" librdkafka gets the tokens; take one out'
 
 
+def _journal(config: Config) -> _Problems:
+    path = config.journal.path
+    if not path or path.endswith("/"):
+        yield f"journal.path: expected the path of a file, not {path!r}"
+    elif path.startswith("~"):
+        yield f"journal.path: {path!r} would be a folder named ~; write the whole path"
+    elif "\0" in path:
+        yield "journal.path: no path has a NUL in it"
+
+
 def _registry(config: Config) -> _Problems:
     for each in str(config.registry["url"]).split(",") if "url" in config.registry else ():
         parts = urlsplit(each.strip())
@@ -150,6 +158,7 @@ _RULES: tuple[Callable[[Config], _Problems], ...] = (
     _latest,
     _kafka,
     _registry,
+    _journal,
     _pinned,
 )
 

@@ -217,6 +217,8 @@ def _unknown(options: Sequence[Option], given: Given) -> str:
         each for each in known if each.rpartition(".")[2] == given.path[-1]
     ]
     hint = f'; did you mean "{near[0]}"?' if near else ""
+    if not given.dotted and len(given.path) == 1:
+        hint += f" (two underscores part a table from its option, as in {ENVIRONMENT_PREFIX}FEED__URL)"
     return f"{key}: no such option{hint} (from {given.source})"
 
 

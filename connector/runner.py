@@ -396,7 +396,9 @@ async def live(connector: Connector, asked: asyncio.Event) -> None:
 def feed_options(config: Config) -> FeedOptions:
     """``[feed]`` as the feed takes it: the same names."""
     given = config.feed
-    return FeedOptions(**{name: getattr(given, name) for name in given.__struct_fields__})
+    same = {name: getattr(given, name) for name in given.__struct_fields__}
+    # The exchange's symbols are in capitals; its stream names are not, so that somebody will write what works there.
+    return FeedOptions(**{**same, "symbols": tuple(symbol.upper() for symbol in given.symbols)})
 
 
 def sink_options(config: Config, replica: str, *, whole_history: bool = False) -> SinkOptions:

@@ -268,6 +268,11 @@ def test_a_mistyped_environment_variable() -> None:
     )
 
 
+def test_an_environment_variable_with_too_few_underscores() -> None:
+    words = problem(environ={"BKS_KAFKA_BOOTSTRAP_SERVERS": "x:1"})
+    assert "two underscores part a table from its option, as in BKS_FEED__URL" in words
+
+
 def test_what_a_command_does_not_need_may_be_missing() -> None:
     assert load_config(needs=()).config == Config()
     with pytest.raises(ConfigurationError, match=r'^kafka\."bootstrap.servers": required'):

@@ -37,6 +37,11 @@ def test_topic_configuration_that_the_promises_rest_on(name: str) -> None:
         ("feed.url=wss://fstream.binance.com:port", "feed.url"),
         ("feed.rest_url=wss://fapi.binance.com", "feed.rest_url"),
         ("feed.proxy=proxy:3128", "feed.proxy"),
+        ("feed.url=wss://host?api_key=hunter2", "wss://host?********"),
+        ("feed.proxy=http://user:hun/ter2@host", "'http://********@host' is no address; write"),
+        ("journal.path=", "journal.path: expected the path of a file"),
+        ("journal.path=/var/lib/", "journal.path: expected the path of a file"),
+        ("journal.path=~/journal", "write the whole path"),
         ("feed.symbols=BTC/USD", "feed.symbols: 'BTC/USD' is no symbol"),
         ("topic.dlq=a b", "topic: 'a b' is no topic name"),
         ("topic.dlq=..", "topic: '..' is no topic name"),
@@ -79,3 +84,26 @@ def test_values_that_can(override: str) -> None:
 def test_the_least_wait_for_a_tombstone_and_none(seconds: float) -> None:
     loaded = load_config(overrides=[f"latest.tombstone_after={seconds}"], needs=())
     assert loaded.config.latest.tombstone_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["kafka.oauth_cb=a b", "kafka.sasl.mechanism=OAUTHBEARER"], "expected module:function"),
+        (["kafka.oauth_cb=a:b"], "nobody asks it for a token"),
+        (["kafka.oauth_cb=a:b", "kafka.sasl.mechanism=PLAIN"], "nobody asks it for a token"),
+        (
+            ["kafka.oauth_cb=a:b", "kafka.sasl.mechanism=OAUTHBEARER", "kafka.sasl.oauthbearer.method=oidc"],
+            "librdkafka gets the tokens",
+        ),
+        (["kafka.error_cb=a:b"], "a function cannot be configured"),
+    ],
+)
+def test_a_function_that_makes_tokens(overrides: list[str], words: str) -> None:
+    assert words in problem(*overrides)
+
+
+@pytest.mark.parametrize("name", ["a.b:c.d", "cloud", "my-cloud"])
+def test_names_of_functions_that_make_tokens(name: str) -> None:
+    overrides = [f"kafka.oauth_cb={name}", "kafka.sasl.mechanisms=oauthbearer"]
+    assert load_config(overrides=overrides, needs=()).config.kafka["oauth_cb"] == name

@@ -96,6 +96,7 @@ def questions_of(config: Config, schema: StreamSchema) -> Questions:
             topics_of(config),
             create=config.topic.create,
             oldest_ms=round(config.journal.max_age * 1000),
+            ahead_ms=round(config.feed.event_time_ahead * 1000),
             transactional_id=config.transactional_id if config.delivery == "exactly-once" else None,
         ),
         registry=RegistryQuestions(config.registry, subjects_of(config), pinned),

@@ -10,7 +10,7 @@ from connector.config import Config, Loaded
 from connector.core.outcomes import Outcome, good, warning
 from connector.option_sources import ENVIRONMENT_PREFIX
 
-_SECRET = re.compile(r"passw|secret|user\.?info|(^|[._-])key\.pem$|\.token$|sasl\.jaas")
+_SECRET = re.compile(r"passw|passphrase|secret|user\.?info|(^|[._-])key\.pem$|\.token$|sasl\.jaas")
 _FALSE = frozenset({"false", "0", "no", "off"})
 _OFF: Mapping[tuple[str, str], frozenset[str]] = {
     ("kafka", "enable.ssl.certificate.verification"): _FALSE,
@@ -29,6 +29,11 @@ def look_at_settings(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
 def _misplaced_secrets(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
     for path, setting in loaded.settings.items():
         table, name = path[0], path[-1]
+        if path == ("feed", "proxy") and "@" in str(setting.value) and not setting.from_reference:
+            found = "user and password stand in the address of the proxy"
+            remedy = 'give it in the environment (BKS_FEED__PROXY), or as "${file:/path}" in the file of options'
+            if not setting.source.startswith("environment"):
+                yield warning("configuration", "feed.proxy", found, remedy)
         if table not in {"kafka", "registry"}:
             continue
         key = f'{table}."{name}"'

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from connector.core.errors import ConfigurationError
+from connector.core.secrets import without_userinfo
 
 MAX_STREAMS = 1024
 """The exchange's own limit on the streams of one connection."""
@@ -93,12 +94,14 @@ def _check(url: str, *, option: str, schemes: tuple[str, ...], example: str, use
         port_is_valid = parts.port != 0
         (parts.hostname or "").encode("idna").decode("idna")  # raises where no such name can be
     except ValueError as error:
-        raise ConfigurationError(f"{option} {url!r} is no address: {error}; {advice}") from error
+        # Words of the error may be a part of a password.
+        why = "" if "@" in url else f": {error}"
+        raise ConfigurationError(f"{option} {without_userinfo(url)!r} is no address{why}; {advice}") from error
     if parts.scheme not in schemes or not parts.hostname or not port_is_valid:
         kinds = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise ConfigurationError(f"{option} {url!r} is no {kinds} address; {advice}")
+        raise ConfigurationError(f"{option} {without_userinfo(url)!r} is no {kinds} address; {advice}")
     if parts.query or parts.fragment or (parts.username is not None and not user):
-        raise ConfigurationError(f"{option} {url!r} has more than host, port and path; {advice}")
+        raise ConfigurationError(f"{option} {without_userinfo(url)!r} has more than host, port and path; {advice}")
 
 
 def _from_segment(url: str, names: tuple[str, ...]) -> str:

@@ -17,12 +17,15 @@ def is_secret(name: str) -> bool:
 
 
 def without_userinfo(text: str) -> str:
-    """*text* with what stands before its last ``@`` masked, as in ``http://user:password@host``."""
+    """An address as it may be shown: what stands before its last ``@`` is masked, and what a query or a fragment adds,
+    as in ``http://user:password@host/path?key=secret``."""
     before, at, after = text.rpartition("@")
-    if not at:
-        return text
-    scheme, separator, _ = before.partition("://")
-    return f"{scheme}://{MASK}@{after}" if separator else f"{MASK}@{after}"
+    scheme, separator, rest = (before if at else text).partition("://")
+    user = f"{MASK}@" if at else ""
+    if not separator:
+        return f"{user}{after}"
+    address, mark, _ = re.split(r"([?#]|$)", after if at else rest, maxsplit=1)
+    return f"{scheme}://{user}{address}{mark}{MASK if mark else ''}"
 
 
 def masked(name: str, value: object) -> object:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from connector.core.outcomes import Outcome, good, note, problem, warning
 
 DAY_MS = 86_400_000
+_DAYS_BYTES = 540_000_000
+"""Of 60 symbols at 1 Hz, not compressed (docs/operations.md, Capacity and cost)."""
 _NEVER_MS = 2**62
 """Time limits at or above this are the broker's way to say none."""
 
@@ -26,6 +28,10 @@ class Wanted:
     """How old a record may be when it is written."""
     rights: tuple[str, ...]
     """In the broker's words, as ``DESCRIBE_CONFIGS``."""
+    ahead_ms: int = 0
+    """How far in the future the time of a record may be."""
+    batch_bytes: int = 0
+    """The largest batch that is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,7 @@ def judge_topic(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outc
         *_partitions(wanted, seen),
         *_replicas(wanted, seen, commands),
         *_times(wanted, seen, commands),
+        *_sizes(wanted, seen, commands),
         *_kept(wanted, seen, commands),
     ]
     yield from found or [good("topic", wanted.name, _in_short(wanted, seen))]
@@ -180,6 +187,29 @@ def _times(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
             commands.configure(wanted.name, f"message.timestamp.before.max.ms={wanted.oldest_ms}"),
         )
 
+    limit_ms = _number(seen.config.get("message.timestamp.after.max.ms"), _NEVER_MS)
+    if limit_ms < wanted.ahead_ms:
+        yield warning(
+            "topic",
+            wanted.name,
+            f"message.timestamp.after.max.ms is {duration(limit_ms)}: the broker refuses records whose time is further "
+            f"ahead of its clock, and takes down their whole transaction (feed.event_time_ahead is "
+            f"{duration(wanted.ahead_ms)})",
+            commands.configure(wanted.name, f"message.timestamp.after.max.ms={max(wanted.ahead_ms, 3_600_000)}"),
+        )
+
+
+def _sizes(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
+    limit = _number(seen.config.get("max.message.bytes"), wanted.batch_bytes)
+    if limit < wanted.batch_bytes:
+        yield warning(
+            "topic",
+            wanted.name,
+            f"max.message.bytes is {limit:,}, and after an outage batches of up to {wanted.batch_bytes:,} bytes are "
+            'sent (kafka."batch.size"): the broker would refuse them, again and again',
+            commands.configure(wanted.name, "max.message.bytes=1048588") + f', or set kafka."batch.size" = {limit}',
+        )
+
 
 def _kept(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
     policies = seen.config.get("cleanup.policy", "").split(",")
@@ -205,6 +235,19 @@ def _kept(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
     elif wanted.what == "records":
         remedy = commands.configure(wanted.name, f"retention.ms={7 * DAY_MS}")
         yield from judge_retention(wanted.name, _number(seen.config.get("retention.ms"), -1), remedy)
+        yield from _kept_bytes(wanted, seen, commands)
+
+
+def _kept_bytes(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
+    limit = _number(seen.config.get("retention.bytes"), -1)
+    if 0 <= limit * seen.partitions < _DAYS_BYTES:
+        yield warning(
+            "topic",
+            wanted.name,
+            f"retention.bytes is {limit:,} for each of {_count(seen.partitions, 'partition')}: less than a day of 60 "
+            f"symbols takes (some {_DAYS_BYTES // 1_000_000} MB), whatever retention.ms says",
+            commands.configure(wanted.name, "retention.bytes=-1") + " (retention.ms then decides alone)",
+        )
 
 
 def _rights(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:

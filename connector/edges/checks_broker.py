@@ -35,6 +35,9 @@ _Value = TypeVar("_Value")
 _KINDS = ("records", "ledger", "dead letters", "latest")
 """What the topics hold, in the order of :func:`connector.edges.topics.wanted_topics`."""
 
+_BATCH_BYTES = 1_000_000
+"""librdkafka's defaults."""
+
 _AUTHENTICATION_FAILURES = 2
 """A broker that goes down in the middle of a login looks like one refusal."""
 
@@ -52,6 +55,8 @@ class BrokerQuestions:
     """How old a record may be when it is written."""
     transactional_id: str | None
     """The live one; unset where there are no transactions."""
+    ahead_ms: int = 0
+    """How far in the future the time of a record may be."""
     timeout_s: float = 6.0
     """Of each step."""
 
@@ -138,7 +143,7 @@ def _look_at_topics(admin: _Admin, questions: BrokerQuestions, commands: Command
     configs = admin.configs(readable)
     missing: list[TopicSpec] = []
     for spec, what in zip(questions.topics, _KINDS, strict=False):
-        wanted = _wanted(spec, what, records_count, questions.oldest_ms)
+        wanted = _wanted(spec, what, records_count, questions)
         topic = described.get(spec.name)
         if topic is not None:
             yield from judge_topic(wanted, _seen(topic, configs.get(spec.name, {})), commands)
@@ -161,11 +166,24 @@ def _planned(spec: TopicSpec) -> int:
     return count if isinstance(count, int) else DEFAULT_PARTITIONS
 
 
-def _wanted(spec: TopicSpec, what: str, records_count: int, oldest_ms: int) -> Wanted:
+def _wanted(spec: TopicSpec, what: str, records_count: int, questions: BrokerQuestions) -> Wanted:
     partitions = spec.partitions if isinstance(spec.partitions_when_created, int) else records_count
     rights = ("DESCRIBE", "DESCRIBE_CONFIGS", *spec.rights)
     compacted = spec.required.get("cleanup.policy") == "compact"
-    return Wanted(spec.name, what, partitions, compacted, oldest_ms, rights)
+    sizes = (
+        questions.properties.get("batch.size", _BATCH_BYTES),
+        questions.properties.get("message.max.bytes", _BATCH_BYTES),
+    )
+    return Wanted(
+        spec.name,
+        what,
+        partitions,
+        compacted,
+        questions.oldest_ms,
+        rights,
+        ahead_ms=questions.ahead_ms,
+        batch_bytes=min(int(size) for size in sizes),
+    )
 
 
 def _seen(topic: TopicDescription, config: Mapping[str, str]) -> Seen:

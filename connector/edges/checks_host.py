@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +32,8 @@ _HEADER_BYTES = 100
 def look_at_journal(path: Path, max_bytes: int) -> Iterator[Outcome]:
     """Nothing is changed: where the folder is not there yet, the one above it is looked at."""
     folder = _first_that_is_there(path.absolute().parent)
-    found = [*_unwritable(path, folder), *_wrong_file(path), *_wrong_file_system(path, folder)]
+    found = list(_unwritable(path, folder))
+    found += [*(_wrong_file(path) if not found else ()), *_wrong_file_system(path, folder)]
     if will_run(found):
         found += _space(path, folder, max_bytes)
     holder = lock_holder(path)
@@ -54,9 +57,17 @@ def _unwritable(path: Path, folder: Path) -> Iterator[Outcome]:
         yield problem("journal", str(path), f"{folder} cannot be written: {error.strerror}", remedy)
         return
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}.lock")):
-        if file.is_dir():
-            yield problem("journal", str(path), f"{file} is a folder", "set journal.path to a file")
-        elif file.exists() and not os.access(file, os.R_OK | os.W_OK):
+        try:
+            kind = file.stat().st_mode
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield problem("journal", str(path), f"{file}: {error.strerror}", "set journal.path to another place")
+            return
+        if not stat.S_ISREG(kind):
+            what = "a folder" if stat.S_ISDIR(kind) else "no file, but a device, pipe or socket"
+            yield problem("journal", str(path), f"{file} is {what}", "set journal.path to a file")
+        elif not os.access(file, os.R_OK | os.W_OK):
             owner = "make it so for the user that runs the connector; was it made by another one?"
             yield problem("journal", str(path), f"{file} is there and cannot be read and written", owner)
 
@@ -71,12 +82,11 @@ def _wrong_file(path: Path) -> Iterator[Outcome]:
         return
     application = int.from_bytes(header[_APPLICATION_ID_AT : _APPLICATION_ID_AT + 4])
     if not header.startswith(b"SQLite format 3\0"):
-        yield warning(
-            "journal",
-            str(path),
-            "is no journal: a start would set it aside as damaged and go on with a new one",
-            "set journal.path to a file of its own",
-        )
+        if path.with_name(f"{path.name}.lock").exists():
+            found = "is damaged: a start would set it aside and go on with a new one"
+            yield warning("journal", str(path), found, "keep a copy where frames may be in it that the topic lacks")
+        else:
+            yield problem("journal", str(path), "is no journal", "set journal.path to a file of its own")
     elif application not in {0, APPLICATION_ID}:
         yield problem("journal", str(path), "is the database of another program", "give journal.path a file of its own")
 
@@ -173,4 +183,7 @@ def look_at_port(host: str, port: int, *, is_running: bool) -> Iterator[Outcome]
         )
         yield problem("http", subject, what, "set http.port to another port (0: any free one), or see http.host")
         return
-    yield good("http", subject, "free")
+    if ipaddress.ip_address(address[0]).is_loopback:
+        yield good("http", subject, "free")
+    else:
+        yield note("http", subject, "free; whoever can reach this address can read the pages: they have no password")

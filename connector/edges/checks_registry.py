@@ -11,8 +11,12 @@ from connector.core.schema_judge import judge_compatibility, judge_pinned, judge
 from connector.edges.registry import Registry
 
 _ADDRESS = (
-    "see registry.url: the whole path belongs to it (as https://host:8081, or https://host/apis/ccompat/v7), and that "
-    "the registry runs and this machine may connect to it"
+    "see registry.url: the whole path belongs to it (as https://host:8081, or https://host/apis/ccompat/v7), "
+    "that it begins with http or https as the registry does, that the registry runs and this machine may connect to it"
+)
+_PROPERTIES = (
+    "names have dots: url, timeout, basic.auth.user.info, ssl.ca.location, ssl.certificate.location, "
+    "ssl.key.location, bearer.auth.… (docs/security.md)"
 )
 MOST_TIMEOUT_S = 6.0
 
@@ -52,7 +56,7 @@ def look_at_registry(questions: RegistryQuestions) -> Iterator[Outcome]:
     try:
         registry = Registry({**questions.properties, "timeout": timeout_s})
     except ConfigurationError as error:
-        yield problem("registry", "[registry]", str(error), "see the [registry] table")
+        yield problem("registry", "[registry]", str(error).removeprefix("[registry]: "), _PROPERTIES)
         return
     try:
         yield from _look(registry, questions)

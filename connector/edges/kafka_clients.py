@@ -111,11 +111,18 @@ def translated(error: KafkaError | KafkaException, doing: str) -> ConnectorError
     if kafka_error.code() in _DENIED:
         return ConfigurationError(f"{doing}: the broker denies it to this principal ({kafka_error.str()})")
     if kafka_error.code() == KafkaError._INVALID_ARG:
-        return ConfigurationError(f"{doing}: {kafka_error.str()}; see the [kafka] table")
+        return ConfigurationError(f"{doing}: {kafka_error.str()}{_dotted(kafka_error.str())}; see the [kafka] table")
     return RetryableError(f"{doing}: {kafka_error.str()} ({kafka_error.name()})")
 
 
 OnError = Callable[[KafkaError], None]
+
+
+def _dotted(said: str) -> str:
+    """The likely name, where one was written with underscores or dashes."""
+    name = said.partition('No such configuration property: "')[2].rstrip('"')
+    dotted = name.replace("_", ".").replace("-", ".")
+    return f'; librdkafka writes names with dots: did you mean "{dotted}"?' if dotted != name else ""
 
 
 def new_producer(properties: Properties, complaints: OnError, **more: Any) -> Producer:

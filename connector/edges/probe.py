@@ -23,6 +23,7 @@ from connector.edges.websocket import (
 )
 
 _PERIODS_TO_ADVANCE = 2.5
+_BAD_REQUEST = 400
 
 _ADDRESS = "see feed.url (the base only, as wss://fstream.binance.com)"
 _AGAIN = "try again; where it stays so, see the exchange's announcements"
@@ -169,6 +170,8 @@ async def _look_at_rest(options: FeedOptions, rest: RestSpec, clock: Clock) -> F
         now_ms = clock.time_ns() // 1_000_000
         detail = refusal(answer.status, answer.retry_after, answer.body, now_ms).detail
         remedy = "see feed.rest_url (the base only, as https://fapi.binance.com); or set feed.rest_fill = false"
+        if options.symbols and answer.status == _BAD_REQUEST:
+            remedy = f"see that the first of feed.symbols, {options.symbols[0]}, is one of the exchange's, and {remedy}"
         return Finding(subject, False, detail, remedy=remedy)
     return Finding(subject, True, _answers(answer), answer=answer)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.core.secrets import is_secret, masked, without_userinfo
+from connector.core.secrets import is_secret, masked, secrets_in, without_userinfo
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,32 @@ def test_names_that_are_no_secrets(name: str) -> None:
         ("http://user:hunt/er2@host", "http://********@host"),
         ("user:hunter2@host:3128", "********@host:3128"),
         ("http://a:hunter2@one,http://b:hunter2@two", "http://********@two"),
+        ("http://host/path?api_key=hunter2", "http://host/path?********"),
+        ("http://user:hunter2@host/path?api_key=hunter2#more", "http://********@host/path?********"),
+        ("wss://host#hunter2", "wss://host#********"),
+        ("what? no address", "what? no address"),
         ("", ""),
     ],
 )
 def test_user_and_password_in_an_address(text: str, shown: str) -> None:
     assert without_userinfo(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        ("sasl.password", "hunter2", ["hunter2"]),
+        ("sasl.username", "somebody", []),
+        ("basic.auth.user.info", "somebody:hunter2", ["somebody:hunter2", "hunter2"]),
+        ("url", "http://somebody:hunter2@host", ["hunter2"]),
+        ("", "http://somebody:hun@ter2@host", ["hun@ter2"]),
+        ("bootstrap.servers", "host:9092", []),
+    ],
+)
+def test_the_texts_that_must_not_show(name: str, value: str, secrets: list[str]) -> None:
+    assert list(secrets_in(name, value)) == secrets
+
+
+def test_what_comes_from_a_file_must_not_show_whatever_it_is_called_unless_it_is_who_we_are() -> None:
+    assert list(secrets_in("client.rack", "hunter2", is_hidden=True)) == ["hunter2"]
+    assert list(secrets_in("sasl.username", "somebody", is_hidden=True)) == []

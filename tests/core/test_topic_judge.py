@@ -11,7 +11,9 @@ from connector.core.topic_judge import DAY_MS, Commands, Seen, Wanted, duration,
 
 COMMANDS = Commands("broker:9092", "User:connector")
 RIGHTS = ("DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE")
-WANTED = Wanted("ticks", "records", None, compacted=False, oldest_ms=DAY_MS, rights=RIGHTS)
+WANTED = Wanted(
+    "ticks", "records", None, compacted=False, oldest_ms=DAY_MS, rights=RIGHTS, ahead_ms=30_000, batch_bytes=1_000_000
+)
 CONFIG = {
     "cleanup.policy": "delete",
     "retention.ms": str(7 * DAY_MS),
@@ -53,6 +55,19 @@ def test_all_well() -> None:
         (config(min_insync_replicas="1"), Grade.WARNING, "lost with that broker", "min.insync.replicas=2"),
         (replace(SEEN, in_sync=1), Grade.PROBLEM, "refuses writes now", "under-min-isr"),
         (replace(SEEN, leaderless=2), Grade.PROBLEM, "2 partitions without a leader", "kafka-topics.sh"),
+        (
+            config(message_timestamp_after_max_ms="100"),
+            Grade.WARNING,
+            "event_time_ahead is 30 s",
+            "after.max.ms=3600000",
+        ),
+        (
+            config(max_message_bytes="2000"),
+            Grade.WARNING,
+            "batches of up to 1,000,000 bytes",
+            "max.message.bytes=1048588",
+        ),
+        (config(retention_bytes="1000000"), Grade.WARNING, "less than a day of 60 symbols", "retention.bytes=-1"),
         (config(message_timestamp_before_max_ms="60000"), Grade.WARNING, "journal.max_age is 1 day", "86400000"),
     ],
 )

@@ -92,7 +92,7 @@ def test_files_of_others(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     found = [next(iter(look_at_journal(path, MIB))) for path in (text, folder, database)]
-    assert [each.grade for each in found] == [Grade.WARNING, Grade.PROBLEM, Grade.PROBLEM]
+    assert [each.grade for each in found] == [Grade.PROBLEM] * 3
     assert "database of another program" in found[2].found
     assert text.read_text() == "notes"
 
@@ -121,3 +121,30 @@ def test_ports() -> None:
     assert [each.grade for each in (used, ours, free)] == [Grade.PROBLEM, Grade.NOTE, Grade.OK]
     assert elsewhere.grade is Grade.PROBLEM
     assert "http.host" in elsewhere.remedy
+
+
+def test_a_path_that_can_be_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, words in (("pipe", "no file, but a device"), ("folder", "is a folder"), ("a" * 300, "name too long")):
+        found = [each for each in look_at_journal(tmp_path / name, MIB) if each.grade is Grade.PROBLEM]
+        assert words in found[0].found
+        assert "journal.path" in found[0].remedy
+
+
+def test_a_file_that_is_no_journal_and_one_that_was(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not to be lost")
+    (outcome,) = look_at_journal(path, MIB)
+    assert (outcome.grade, outcome.found) == (Grade.PROBLEM, "is no journal")
+    (tmp_path / "notes.txt.lock").touch()
+    (outcome,) = look_at_journal(path, MIB)
+    assert outcome.grade is Grade.WARNING
+    assert "is damaged" in outcome.found
+
+
+def test_an_address_that_others_can_reach_is_told() -> None:
+    (inside,) = look_at_port("127.0.0.1", 0, is_running=False)
+    (outside,) = look_at_port("0.0.0.0", 0, is_running=False)  # a name that is looked at, and listened on for no time
+    assert (inside.grade, outside.grade) == (Grade.OK, Grade.NOTE)
+    assert "no password" in outside.found

@@ -13,9 +13,11 @@ from connector.edges.kafka_clients import (
     Complaints,
     admin_properties,
     consumer_properties,
+    new_producer,
     partition_of,
     producer_properties,
     translated,
+    unheard,
 )
 from tests.judge import java_partition
 
@@ -78,3 +80,8 @@ def test_complaints_are_told_and_a_refusal_is_kept(code: int, kept: bool) -> Non
     complaints(KafkaError(code))
     assert (complaints.refused is not None) == kept
     assert [type(each) for each in told] == [KafkaComplained]
+
+
+def test_a_property_written_with_underscores_is_told_with_dots() -> None:
+    with pytest.raises(ConfigurationError, match=r'did you mean "bootstrap\.servers"\?'):
+        new_producer({"bootstrap_servers": "a:1"}, unheard)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -277,6 +280,27 @@ async def test_a_ban_is_obeyed_to_its_end() -> None:
         assert len(stage.server.asked) == 2
 
 
+async def test_an_answer_that_unpacks_to_gigabytes_takes_no_memory() -> None:
+    """A kilobyte of it unpacks to a megabyte."""
+    packer = zlib.compressobj(9, wbits=31)
+    body = b"".join(packer.compress(b"[" * 2**20) for _ in range(256)) + packer.flush()
+    async with _running(FeedOptions(max_frame_bytes=1_000_000)) as stage:
+        stage.server.answer = lambda asked: Reply(200, body, {"Content-Encoding": "gzip"})
+        tracemalloc.start()
+        await stage.seconds(3)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert {each.reason for each in stage.told(RestFailed)} == {"too big"}
+        assert peak_bytes < 10_000_000
+
+
+async def test_an_answer_that_is_packed() -> None:
+    async with _running() as stage:
+        stage.server.answer = lambda asked: Reply(200, gzip.compress(b"[]"), {"Content-Encoding": "gzip"})
+        await stage.seconds(3)
+        assert {frame.data for frame in stage.frames} == {b"[]"}
+
+
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
@@ -285,6 +309,8 @@ async def test_a_ban_is_obeyed_to_its_end() -> None:
         (Reply(200, b"[1]" * 10_000), "too big"),
         (Reply(200, b"long", cut=True), "unreachable"),
         (Reply(200, b"no gzip", {"Content-Encoding": "gzip"}), "body"),
+        (Reply(200, gzip.compress(b"[" * 10_001), {"Content-Encoding": "gzip"}), "too big"),
+        (Reply(200, b"[]", {"Content-Encoding": "br"}), "body"),
     ],
 )
 async def test_failures_are_told_and_slowed_down(reply: Reply, reason: str) -> None:

@@ -22,6 +22,7 @@ from connector.commands.check import _show_table
 from connector.core.outcomes import Grade, Outcome
 from connector.edges.journal import Journal
 from connector.local.exchange import ExchangeThread
+from connector.local.market import symbol_names
 from connector.local.stack import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -264,6 +265,16 @@ def test_a_secret_in_the_wrong_place(setup: Setup) -> None:
 
 
 # Beyond them
+
+
+def test_symbols_in_small_letters(setup: Setup) -> None:
+    setup.register()
+    setup.tables["feed"]["symbols"] = [symbol_names(1)[0].lower()]
+    assert setup.check().bad() == []
+    setup.tables["feed"]["symbols"] = ["NOSUCH"]
+    feed, rest = setup.check().bad()
+    assert "the symbols in feed.symbols exist" in feed.remedy
+    assert "the first of feed.symbols, NOSUCH, is one of the exchange's" in rest.remedy
 
 
 def test_every_problem_at_once(setup: Setup) -> None:
