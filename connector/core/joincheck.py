@@ -70,6 +70,8 @@ class TopicFacts:
     """The newest of each partition, oldest first."""
     bad_types: tuple[BadType, ...]
     has_schema: bool
+    schema_problem: str
+    """Why its schema is no Avro record; empty where it is one, or there is none."""
     time_field: str | None
     transactional: bool
     watched_s: float
@@ -142,7 +144,7 @@ class Limits:
 
 def requirements(*topics: TopicFacts) -> tuple[Requirement, ...]:
     """What readers must set to leave out what aborted transactions left; nothing where there are none."""
-    names = ", ".join(topic.name for topic in topics if topic.transactional)
+    names = ", ".join(dict.fromkeys(topic.name for topic in topics if topic.transactional))
     if not names:
         return ()
     return (
@@ -328,6 +330,17 @@ def _no_schema(topic: TopicFacts, limits: Limits) -> Iterator[Finding]:
         )
 
 
+def _no_record(topic: TopicFacts, limits: Limits) -> Iterator[Finding]:
+    if topic.schema_problem:
+        yield Finding(
+            Severity.ERROR,
+            "no-record",
+            topic.name,
+            f"{topic.schema_problem}: no table can be made of it",
+            "produce Avro records; ksqlDB and Flink read other formats too, by tables that are written by hand",
+        )
+
+
 def _stuck(topic: TopicFacts, limits: Limits) -> Iterator[Finding]:
     stuck = [partition for partition in topic.partitions if partition.stuck_at is not None]
     if stuck:
@@ -353,6 +366,7 @@ _RULES: tuple[Callable[[TopicFacts, Limits], Iterator[Finding]], ...] = (
     _retention,
     _not_avro,
     _no_schema,
+    _no_record,
     _types,
     _stuck,
 )

@@ -51,7 +51,8 @@ def topic_facts(
     """All that the rules of a join look at. Reads under ``read_committed``, joins no group, writes nothing."""
     count, config = _described(kafka, topic)
     versions = registry.versions(subject_of(topic))
-    named = time_field or (time_field_of(read_record(versions[-1].text, topic)) if versions else None)
+    documents, problem = _records(versions, topic)
+    named = _time_field(documents, topic, time_field)
     reader = _Reader(kafka, topic, count, _Values(registry, versions, named))
     try:
         reader.read(max(100, sampled_records // count))
@@ -67,13 +68,30 @@ def topic_facts(
         cleanup_policy=_policies(config),
         retention_ms=int(config.get("retention.ms", "-1")),
         records=tuple(reader.records),
-        bad_types=bad_types([version.text for version in versions], topic) if versions else (),
+        bad_types=bad_types([version.text for version in versions], topic) if documents else (),
         has_schema=bool(versions),
+        schema_problem=problem,
         time_field=named,
         # In a compacted topic holes are what was compacted; at its end they are markers here too.
         transactional=reader.marker_at_end or bool(stuck) or (reader.holes and not compacted),
         watched_s=watch_s,
     )
+
+
+def _records(versions: tuple[Registered, ...], topic: str) -> tuple[list[dict[str, Any]], str]:
+    """The versions as records; none of them, and why, where one is no Avro record."""
+    try:
+        return [read_record(version.text, topic) for version in versions], ""
+    except ConfigurationError as error:
+        return [], str(error)
+
+
+def _time_field(documents: list[dict[str, Any]], topic: str, given: str | None) -> str | None:
+    """Raises ConfigurationError where the given one is in no version."""
+    names = {str(field["name"]): None for document in documents for field in document["fields"]}
+    if given is not None and documents and given not in names:
+        raise ConfigurationError(f"topic {topic}: there is no field {given!r}; it has {', '.join(names)}")
+    return given or (time_field_of(documents[-1]) if documents else None)
 
 
 def _described(kafka: Properties, topic: str) -> tuple[int, Mapping[str, str]]:
@@ -192,10 +210,10 @@ class _Values:
             return ValueForm.NOT_AVRO, None
         if schema_id not in self._writers:
             text = self._registry.text_of(schema_id)
-            self._writers[schema_id] = _writer(text) if text is not None else None
+            self._writers[schema_id] = _writer(text) if text is not None else ValueForm.UNKNOWN_SCHEMA
         writer = self._writers[schema_id]
-        if writer is None:
-            return ValueForm.UNKNOWN_SCHEMA, None
+        if isinstance(writer, ValueForm):
+            return writer, None
         buffer = BytesIO(value[5:])
         try:
             record = fastavro.schemaless_reader(buffer, writer, None)
@@ -208,11 +226,11 @@ class _Values:
 
 
 def _writer(text: str) -> Any:
-    """For fastavro; None where it is no Avro but JSON Schema or Protobuf."""
+    """For fastavro, or that it is no Avro but JSON Schema or Protobuf."""
     try:
         return fastavro.parse_schema(_without_logical_types(json.loads(text)))
     except (ValueError, SchemaParseException, UnknownType):
-        return None
+        return ValueForm.NOT_AVRO
 
 
 def _without_logical_types(node: Any) -> Any:

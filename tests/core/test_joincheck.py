@@ -51,6 +51,7 @@ def facts(
         records=records,
         bad_types=(),
         has_schema=True,
+        schema_problem="",
         time_field="event_time",
         transactional=False,
         watched_s=5.0,
@@ -96,6 +97,7 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
             "type",
             "field side",
         ),
+        (replace(facts("other"), schema_problem="other: its schema is not JSON"), "no-record", "not JSON: no table"),
         (
             replace(facts("other"), partitions=(*facts().partitions[:5], PartitionFacts(5, 20, 17))),
             "open-transaction",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
     AdminClient,
     NewPartitions,
 )
+from confluent_kafka.schema_registry import Schema as RegistrySchema
 
 from connector.cli import cli
+from connector.core.errors import ConfigurationError
 from connector.core.joincheck import JoinReport, TopicFacts, check_join
 from connector.core.partitioners import crc32_partition, murmur2_partition
 from connector.edges.topic_facts import topic_facts
@@ -224,6 +227,29 @@ def test_no_schema(workshop: Workshop) -> None:
     workshop.topics.create(workshop.name, 6)
     workshop.fill(Made(), subject_topic=workshop.case.balances.name)
     assert codes(workshop.check(time_field="event_time")) == ["no-schema"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (RegistrySchema('{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}', "JSON"), b"{}"),
+        (RegistrySchema('"string"', "AVRO"), b"\x02a"),
+    ],
+    ids=["JSON Schema", "Avro, but no record"],
+)
+def test_a_schema_that_is_no_avro_record(workshop: Workshop, schema: RegistrySchema, value: bytes) -> None:
+    schema_id = workshop.topics.registry._client.register_schema(f"{workshop.name}-value", schema)
+    framed_value = b"\0" + struct.pack(">I", schema_id) + value
+    workshop.topics.create(workshop.name, 6)
+    workshop.fill(Made(value=lambda _: framed_value), subject_topic=workshop.case.balances.name)
+    found = codes(workshop.check())
+    assert found == (["not-avro", "no-record"] if schema.schema_type == "JSON" else ["no-record"])
+
+
+def test_a_time_field_that_is_not_there(workshop: Workshop) -> None:
+    workshop.make(Made())
+    with pytest.raises(ConfigurationError, match="no field 'when'; it has symbol, event_time, account, balance"):
+        workshop.check(time_field="when")
 
 
 def test_empty_partitions(workshop: Workshop) -> None:

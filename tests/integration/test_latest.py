@@ -12,10 +12,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
     NewPartitions,
 )
 
+from connector.config import load_config
 from connector.core.happenings import PartitionsGrown, TombstoneWritten
 from connector.edges import sink
 from connector.edges.topic_reader import Row, TopicReader
 from connector.local.stack import LocalStack
+from connector.runner import sink_options
 from tests.integration.test_sink import START_MS, SYMBOLS, Replica, expected, frame, keys_and_times, wait_for
 
 GONE, OTHERS = SYMBOLS[0], SYMBOLS[1:]
@@ -128,3 +130,17 @@ def test_when_the_topic_gets_more_partitions_the_compacted_one_keeps_its_keys_wh
     assert {(row.key, row.partition) for row in rows_of(stack, latest)} == set(before.items())
     assert keys_and_times(stack, latest) == keys_and_times(stack, topic_name) == expected(2)
     assert len({row.partition for row in rows_of(stack, topic_name)}) > 3, "there the keys have moved"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "after_ms"),
+    [
+        ([], None),
+        (["latest.enabled=true"], 86_400_000),
+        (["latest.enabled=true", "latest.tombstone_after=3600"], 3_600_000),
+        (["latest.enabled=true", "latest.tombstone_after=0"], None),
+        (["latest.tombstone_after=3600"], None),
+    ],
+)
+def test_tombstones_as_configured(overrides: list[str], after_ms: int | None) -> None:
+    assert sink_options(load_config(overrides=overrides, needs=()).config, "one").tombstone_after_ms == after_ms
