@@ -36,6 +36,15 @@ KEPT_TOPIC_CONFIG: Mapping[str, str] = {
     "retention.ms": "set topic.retention_ms",
 }
 
+_OFF: Mapping[str, frozenset[str]] = {
+    "enable.ssl.certificate.verification": frozenset({"false", "0", "no", "off", "f", "n"}),
+    "ssl.endpoint.identification.algorithm": frozenset({"none", ""}),
+}
+"""Values that turn off a part of TLS verification."""
+
+NOT_VERIFIED = "the identity of the brokers is not verified: anybody in between can read and change everything"
+VERIFY = 'take it out, and name the authority with kafka."ssl.ca.location"'
+
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _STREAM_IN_ADDRESS = re.compile(r"\w+://[^/@]+/(ws|stream|market|public|private)\b")
 """Whoever pastes an address as the exchange writes it has an ``@`` in it that parts no user from a host."""
@@ -50,6 +59,11 @@ _Problems = Iterator[str]
 def problems_of(config: Config, needs: Collection[str]) -> list[str]:
     """Every problem found; *needs* are the other sides (``kafka``, ``registry``) whose addresses must be given."""
     return [*(problem for rule in _RULES for problem in rule(config)), *_missing(config, needs)]
+
+
+def unverified(kafka: Mapping[str, object]) -> Iterator[str]:
+    """The properties that turn off a part of TLS verification."""
+    return (name for name, off in _OFF.items() if str(kafka.get(name, "on")).strip().lower() in off)
 
 
 def _addresses(config: Config) -> _Problems:

@@ -25,7 +25,7 @@ from connector.config import Config
 from connector.core.admit import GONE_AFTER_MS
 from connector.core.delivery import TickSink
 from connector.core.encode import RecordEncoder
-from connector.core.happenings import Happening, Started, Stopped, Tell
+from connector.core.happenings import Happening, NotVerified, Started, Stopped, Tell
 from connector.core.ledger_events import EventEncoder
 from connector.core.quality import SymbolSets
 from connector.core.schema import StreamSchema
@@ -51,6 +51,7 @@ from connector.edges.sink import Guards, Prepared, Role, Sink
 from connector.edges.telemetry import Telemetry
 from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
 from connector.edges.watched_normalizer import WatchedNormalizer
+from connector.option_rules import NOT_VERIFIED, VERIFY, unverified
 
 VERSION = version("binance-kafka-source")
 EXIT_CLEAN = 0
@@ -257,6 +258,8 @@ class Connector:
         if self._host.pages:
             self._http.start()
         self.tell(Started(VERSION, self.replica, self.config.topic.name))
+        for name in unverified(self.config.kafka):
+            self.tell(NotVerified(f"kafka.{name}", NOT_VERIFIED, VERIFY))
         self.sink.start()
         self.credentials.start()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from confluent_kafka import Producer
 
 from connector.config import load_config
 from connector.core.errors import ConfigurationError
-from connector.option_rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG
+from connector.option_rules import KEPT_PROPERTIES, KEPT_TOPIC_CONFIG, unverified
 
 
 def problem(*overrides: str) -> str:
@@ -107,3 +108,18 @@ def test_a_function_that_makes_tokens(overrides: list[str], words: str) -> None:
 def test_names_of_functions_that_make_tokens(name: str) -> None:
     overrides = [f"kafka.oauth_cb={name}", "kafka.sasl.mechanisms=oauthbearer"]
     assert load_config(overrides=overrides, needs=()).config.kafka["oauth_cb"] == name
+
+
+@pytest.mark.parametrize("value", [False, 0, "false", "FALSE", "0", "f"])
+def test_what_librdkafka_takes_for_no_verification(value: object) -> None:
+    assert list(unverified({"enable.ssl.certificate.verification": value})) == ["enable.ssl.certificate.verification"]
+    Producer({"bootstrap.servers": "127.0.0.1:9", "enable.ssl.certificate.verification": value, "log_level": 0})
+
+
+def test_verification_that_is_on() -> None:
+    assert list(unverified({})) == []
+    on = {"enable.ssl.certificate.verification": True, "ssl.endpoint.identification.algorithm": "https"}
+    assert list(unverified(on)) == []
+    assert list(unverified({"ssl.endpoint.identification.algorithm": "none"})) == [
+        "ssl.endpoint.identification.algorithm"
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connector.config import load_config
-from connector.core.happenings import Happening, QualityCleared, QualityFound, Stopped
+from connector.core.happenings import Happening, NotVerified, QualityCleared, QualityFound, Stopped
 from connector.core.quality import SYMBOLS_DIFFER
 from connector.core.witness import ADVANCING, SILENT
 from connector.edges import rest
@@ -92,6 +92,19 @@ async def test_a_symbol_that_is_always_refused_is_missed_by_rest(
             await until(lambda: any(isinstance(each, QualityFound) for each in told))
     (found,) = [each for each in told if isinstance(each, QualityFound)]
     assert found == QualityFound(SYMBOLS_DIFFER, "BTCUSD", "REST has it, the stream does not bring it")
+
+
+def test_verification_that_is_turned_off_is_told_on_every_start(
+    tmp_path: Path, told: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        connector = made(tmp_path, told, monkeypatch, "kafka.enable.ssl.certificate.verification=f")
+        connector.open()
+        connector.sink.give_up()
+        assert connector.sink.join(5)
+        connector.close()
+    options = [each.option for each in told if isinstance(each, NotVerified)]
+    assert options == ["kafka.enable.ssl.certificate.verification"] * 2
 
 
 async def test_a_source_that_fails_leaves_nothing_running(connector: Connector, told: list[Happening]) -> None:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from connector.config import Config, Loaded
 from connector.core.outcomes import Outcome, good, warning
+from connector.option_rules import NOT_VERIFIED, VERIFY, unverified
 from connector.option_sources import ENVIRONMENT_PREFIX
 
 _SECRET = re.compile(r"passw|passphrase|secret|user\.?info|(^|[._-])key\.pem$|\.token$|sasl\.jaas")
-_FALSE = frozenset({"false", "0", "no", "off"})
-_OFF: Mapping[tuple[str, str], frozenset[str]] = {
-    ("kafka", "enable.ssl.certificate.verification"): _FALSE,
-    ("kafka", "ssl.endpoint.identification.algorithm"): frozenset({"none", ""}),
-}
-"""Properties of librdkafka whose value turns off a part of TLS verification."""
 
 
 def look_at_settings(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
@@ -65,12 +60,5 @@ def _is_open(file: Path) -> bool:
 
 
 def _unverified(config: Config) -> Iterator[Outcome]:
-    tables = {"kafka": config.kafka, "registry": config.registry}
-    for (table, name), off in _OFF.items():
-        if name in tables[table] and str(tables[table][name]).lower() in off:
-            yield warning(
-                "configuration",
-                f'{table}."{name}"',
-                "the identity of the brokers is not verified: anybody in between can read and change everything",
-                'take it out, and name the authority with kafka."ssl.ca.location"',
-            )
+    for name in unverified(config.kafka):
+        yield warning("configuration", f'kafka."{name}"', NOT_VERIFIED, VERIFY)

@@ -372,6 +372,15 @@ class Started(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class NotVerified(Happening):
+    """TLS verification is turned off. Told on every start."""
+
+    option: str
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped(Happening):
     exit_code: int
     undelivered_frames: int

@@ -371,6 +371,12 @@ _TABLE: tuple[Line[Any], ...] = (
         lambda m, it: m.build.labels(it.version, it.replica, it.topic).set(1),
     ),
     Line(
+        h.NotVerified,
+        "tls_not_verified",
+        "warning",
+        "TLS verification is turned off by this option; told on every start.",
+    ),
+    Line(
         h.Stopped,
         "stopped",
         "error",
