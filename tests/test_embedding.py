@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -168,6 +170,22 @@ async def test_it_leaves_signals_and_threads_as_they_were(tmp_path: Path) -> Non
     left = {each.name for each in set(threading.enumerate()) - threads if "asyncio" not in each.name}
     assert left == set()
     assert " started " in log.getvalue()
+
+
+def test_it_changes_nothing_of_the_libraries_that_a_program_shares_with_it() -> None:
+    """In a process of its own: here other tests have imported and set this and that."""
+    program = """
+import logging
+from prometheus_client import Counter, generate_latest, REGISTRY
+before = {name: logging.getLogger(name).level for name in ("", "httpx", "websockets", "websockets.client")}
+import connector.embedding, connector.edges.websocket
+assert {name: logging.getLogger(name).level for name in before} == before
+assert not logging.getLogger().handlers
+Counter("theirs", "a counter of the program")
+assert b"theirs_created" in generate_latest(REGISTRY)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 async def test_the_loop_is_not_blocked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from connector.local.exchange import ExchangeThread
 from connector.local.stack import LocalStack
 from tests.chaos.replica import ROOT
-from tests.integration.bench import Bench, environment
+from tests.integration.bench import Bench, environment, until
 
 EXAMPLES = ROOT / "examples"
 PAGE = ROOT / "docs" / "embedding.md"
@@ -33,12 +34,19 @@ def bench(stack: LocalStack, tmp_path: Path, topic_name: str, exchange: Exchange
         yield made
 
 
+ENVIRONMENT = environment({"PYTHONPATH": str(ROOT)})
+
+
+def command(name: str, *arguments: str | Path) -> list[str]:
+    return [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+
+
 def example(name: str, *arguments: str | Path) -> str:
     """What it printed. AssertionError where it did not end well."""
     done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        command(name, *arguments),
         cwd=ROOT,
-        env=environment({"PYTHONPATH": str(ROOT)}),
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -55,7 +63,7 @@ def prices(exchange: ExchangeThread) -> dict[tuple[str, int], Decimal]:
 @pytest.mark.stack
 def test_inside_asyncio(bench: Bench, exchange: ExchangeThread) -> None:
     bench.register()
-    printed = example("inside_asyncio.py", bench.config("one"), "8")
+    printed = example("inside_asyncio.py", bench.config("one"), "6")
     assert "writer, advancing, 5 symbols in the topic: ready" in printed
     sent = prices(exchange)
     records = bench.records()
@@ -65,19 +73,33 @@ def test_inside_asyncio(bench: Bench, exchange: ExchangeThread) -> None:
 
 
 @pytest.mark.stack
-def test_to_sqlite_and_again(bench: Bench, exchange: ExchangeThread) -> None:
+def test_to_sqlite_killed_again_and_again(bench: Bench, exchange: ExchangeThread) -> None:
+    """The promise of the page: none twice, none altered, none taken for late; what is missing is a gap."""
     config, database = bench.config("one"), bench.folder / "ticks.db"
     for _ in range(2):
-        example("to_sqlite.py", config, database, "3")
-    with sqlite3.connect(database) as read:
+        with subprocess.Popen(command("to_sqlite.py", config, database, "60"), env=ENVIRONMENT) as process:
+            before = rows_of(database)
+            until(lambda before=before: rows_of(database) > before + 20, 30, "ticks in the table")  # type: ignore[misc]
+            process.kill()
+    example("to_sqlite.py", config, database, "3")
+    with closing(sqlite3.connect(database)) as read:
         rows = list(read.execute("SELECT symbol, event_time_ms, index_price FROM ticks"))
-        notes = [kind for (kind,) in read.execute("SELECT kind FROM notes")]
-    read.close()
+        kinds = {kind for (kind,) in read.execute("SELECT kind FROM notes")}
     sent = prices(exchange)
-    assert len(rows) > 100
     assert all(sent[symbol, event_time_ms] == Decimal(price) for symbol, event_time_ms, price in rows)
-    assert notes[0] == "started_without_history"
-    assert "gap" in notes, "between the two runs"
+    assert kinds == {"started_without_history", "gap"}
+    times = {event_time_ms for _, event_time_ms, _ in rows}
+    assert len(rows) == 5 * len(times), "whole frames"
+
+
+def rows_of(database: Path) -> int:
+    if not database.exists():
+        return 0
+    with closing(sqlite3.connect(database, timeout=10)) as read:
+        try:
+            return int(read.execute("SELECT count(*) FROM ticks").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0  # the table is not there yet
 
 
 @pytest.mark.stack

@@ -81,8 +81,9 @@ class SocketOptions:
     proxy: str = ""
 
 
-# websockets logs each refused handshake and each pong by itself; we tell what happens in our own words.
-_LOGGER = logging.getLogger("websockets.client")
+# websockets logs each refused handshake and each pong by itself; we tell what happens in our own words. A logger of
+# ours: the library's own is everybody's in this process.
+_LOGGER = logging.getLogger(__name__)
 _LOGGER.setLevel(logging.CRITICAL)
 
 
