@@ -65,6 +65,11 @@ chaos: $(READY) ## The long chaos run; writes docs/chaos-report.md
 bench: $(READY) ## How fast, beside what it is compared with; writes docs/performance.md
 	$(BIN)/python -m tests.benchmarks
 
+MINUTES_STEADY ?= 30
+.PHONY: steady
+steady: $(READY) ## CPU time and memory over MINUTES_STEADY of a live feed; into the same page
+	$(BIN)/python -m tests.benchmarks --only steady --minutes $(MINUTES_STEADY)
+
 .PHONY: profile
 profile: $(READY) ## A flame graph of a replay
 	$(BIN)/python -m tests.benchmarks.profile

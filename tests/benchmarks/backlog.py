@@ -17,7 +17,7 @@ from tests.benchmarks.job import Job, encoded
 from tests.benchmarks.place import Place
 from tests.benchmarks.reader import Reader
 from tests.benchmarks.subjects import BACKLOG
-from tests.benchmarks.throughput import PARTITIONS, SYMBOLS
+from tests.benchmarks.throughput import PARTITIONS, SYMBOLS, Say
 from tests.chaos.proxy import Proxy
 
 FRAMES = 3600
@@ -33,7 +33,7 @@ class Result(msgspec.Struct, frozen=True):
     in_order: bool
 
 
-def backlog(place: Place) -> Result:
+def backlog(place: Place, say: Say) -> Result:
     records = FRAMES * SYMBOLS
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
@@ -62,7 +62,9 @@ def backlog(place: Place) -> Result:
             text=True,
         )
         try:
-            return _outage(process, proxy, reader, records)
+            result = _outage(process, proxy, reader, records)
+            say(f"backlog of {records:,} records: {result.took_s:.1f} s")
+            return result
         finally:
             process.kill()
             process.communicate()

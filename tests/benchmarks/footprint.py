@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -15,7 +16,7 @@ from connector.local.exchange_thread import ExchangeThread
 from tests.benchmarks.place import Place
 from tests.benchmarks.reader import Reader
 from tests.benchmarks.spread import Spread, spread
-from tests.benchmarks.throughput import PARTITIONS, SYMBOLS
+from tests.benchmarks.throughput import PARTITIONS, SYMBOLS, Say
 from tests.chaos.replica import write_toml
 
 WARM_UP_S = 20.0
@@ -23,26 +24,37 @@ SAMPLE_EVERY_S = 2.0
 STARTS = 5
 
 
-class Result(msgspec.Struct, frozen=True):
-    """Live at 1 Hz; memory resident, in MiB."""
+class Steady(msgspec.Struct, frozen=True):
+    """Live at 1 Hz; memory resident, in MiB: the middle of the first tenth of the time and of the last, and the most."""
 
     seconds: float
     cpu_percent_of_a_core: float
     memory_first_mib: float
     memory_last_mib: float
     memory_peak_mib: float
+
+
+class Result(msgspec.Struct, frozen=True):
+    steady: Steady
     start_s: Spread
     """From the process's start until its first record is visible to a ``read_committed`` consumer."""
 
 
-def footprint(place: Place, seconds: float) -> Result:
+def footprint(place: Place, seconds: float, say: Say) -> Result:
     with ExchangeThread(symbols=SYMBOLS, rate_hz=20.0) as exchange:  # so that no start waits for its first tick
-        starts_s = [_run(place, exchange, 0.0)[0] for _ in range(1 + STARTS)][
-            1:
-        ]  # the first makes the broker's own topics
+        _run(place, exchange, 0.0)  # the first makes the broker's own topics
+        starts_s = [_run(place, exchange, 0.0)[0] for _ in range(STARTS)]
+    say(f"first record visible after {', '.join(f'{each:.1f}' for each in starts_s)} s")
+    return Result(steady(place, seconds, say), spread(starts_s))
+
+
+def steady(place: Place, seconds: float, say: Say) -> Steady:
     with ExchangeThread(symbols=SYMBOLS, rate_hz=1.0) as exchange:
         _, cpu_s, memory_mib = _run(place, exchange, seconds)
-    return Result(seconds, cpu_s / seconds * 100, memory_mib[0], memory_mib[-1], max(memory_mib), spread(starts_s))
+    tenth = max(1, len(memory_mib) // 10)
+    first_mib, last_mib = median(memory_mib[:tenth]), median(memory_mib[-tenth:])
+    say(f"{seconds / 60:g} min: {cpu_s / seconds:.2%} of a core, {first_mib:.1f} to {last_mib:.1f} MiB")
+    return Steady(seconds, cpu_s / seconds * 100, first_mib, last_mib, max(memory_mib))
 
 
 def _run(place: Place, exchange: ExchangeThread, seconds: float) -> tuple[float, float, list[float]]:

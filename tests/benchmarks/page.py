@@ -9,6 +9,7 @@ import msgspec
 
 from tests.benchmarks.backlog import Result as Backlog
 from tests.benchmarks.footprint import Result as Footprint
+from tests.benchmarks.footprint import Steady
 from tests.benchmarks.latency import Result as Latency
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.spread import Percentiles
@@ -29,6 +30,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     latency: list[Latency] = []
     backlog: Backlog | None = None
     footprint: Footprint | None = None
+    steady: Steady | None = None
 
 
 def write(path: Path, results: Results) -> None:
@@ -111,7 +113,7 @@ def _shown(times: Percentiles) -> str:
 
 
 def _rest(results: Results) -> Iterator[str]:
-    if results.backlog is None and results.footprint is None:
+    if results.backlog is None and results.footprint is None and results.steady is None:
         return
     yield "\n### Backlog, start and footprint\n"
     yield "| what | measured |"
@@ -125,9 +127,15 @@ def _rest(results: Results) -> Iterator[str]:
             f"| process start → first record visible | {start.min:.1f} / {start.median:.1f} / {start.max:.1f} s "
             "(min / median / max) |"
         )
-        minutes, percent = idle.seconds / 60, idle.cpu_percent_of_a_core
-        yield f"| CPU, live at 1 Hz × 60, over {minutes:g} min | {percent:.1f} % of a core |"
-        yield (
-            f"| resident memory: first / last / peak | {idle.memory_first_mib:.0f} / {idle.memory_last_mib:.0f} / "
-            f"{idle.memory_peak_mib:.0f} MiB |"
-        )
+        yield from _steady(idle.steady)
+    if results.steady is not None:
+        yield from _steady(results.steady)
+
+
+def _steady(measured: Steady) -> Iterator[str]:
+    live = f"live at 1 Hz × 60, {measured.seconds / 60:g} min"
+    yield f"| CPU, {live} | {measured.cpu_percent_of_a_core:.1f} % of a core |"
+    yield (
+        f"| resident memory, {live}: first tenth / last tenth / peak | {measured.memory_first_mib:.1f} / "
+        f"{measured.memory_last_mib:.1f} / {measured.memory_peak_mib:.1f} MiB |"
+    )
