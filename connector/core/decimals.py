@@ -158,10 +158,8 @@ class DecimalColumn:
         joined = ("\n".join(column) + "\n").encode("utf-8", "replace")
         shape = joined.translate(_SHAPES)
         is_plain = (
-            shape.count(self._end) == count
-            and shape.count(b"\n") == count  # so no text has a line break, and each has such an end
-            and shape.count(b".") == count  # and no other point
-            and b"?" not in shape
+            shape.translate(None, b"0") == b".\n" * count  # each text has one point, no line break, and else digits
+            and shape.count(self._end) == count  # so many behind the point, and one before it
             and self._too_long not in shape
         )
         return joined.replace(b".", b"").split() if is_plain else None

@@ -158,13 +158,13 @@ class Follower:
         return self._consumer
 
     def _take(self, messages: list[Message]) -> bool:
-        if set(map(Message.error, messages)) != {None}:
+        # Each question to a message is a call: as few as can be, and from C.
+        if any(map(Message.error, messages)):
             messages = [message for message in messages if self._is_record(message)]
-        if self._ledger.topic in set(map(Message.topic, messages)):
+        if self._ledger.topic in map(Message.topic, messages):
             messages = [message for message in messages if not self._is_heard(message)]
         foreign = False
         passed, symbols, names = self.passed, self._history.symbols, self._names
-        # Each question to a message is a call: as few as can be, and from C.
         keys = list(map(Message.key, messages))
         for message, key, (_, event_time_ms) in zip(messages, keys, map(Message.timestamp, messages), strict=True):
             if not isinstance(key, bytes):

@@ -25,7 +25,7 @@ STARTS = 5
 
 
 class Steady(msgspec.Struct, frozen=True):
-    """Live at 1 Hz; memory resident, in MiB: the middle of the first tenth of the time and of the last, and the most."""
+    """Live at 1 Hz. Memory is resident, in MiB: the middle of the first and of the last tenth, and the most."""
 
     seconds: float
     cpu_percent_of_a_core: float
