@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -22,7 +23,7 @@ from tests.chaos.harness import Scene
 from tests.downstream.conftest import Generate
 from tests.downstream.test_joins import COLUMNS, PRICE_COLUMNS, as_row
 from tests.downstream.topics import Balance, BalanceTopic, Price, Topics, priced_as_of
-from tests.readers import read_records
+from tests.readers import read_messages, read_records
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
@@ -67,8 +68,8 @@ def test_while_the_writer_is_killed_the_broker_restarted_and_the_writer_frozen(
     flink: Flink, generate: Generate, tmp_path: Path
 ) -> None:
     with LocalStack() as stack, Scene(stack, tmp_path, rate_hz=5, symbols=20) as scene:
-        scene.replica("one")
-        scene.replica("two")
+        for name in ("one", "two"):
+            scene.replica(name, options={"latest": {"enabled": True}})
         topics = Topics(stack)
         balances = BalanceTopic(topics, f"{scene.topic}.balances", partitions=6)
         address = {"kafka.bootstrap.servers": stack.bootstrap_servers, "registry.url": stack.registry_url}
@@ -107,12 +108,20 @@ def test_while_the_writer_is_killed_the_broker_restarted_and_the_writer_frozen(
         kafka = {"bootstrap.servers": stack.bootstrap_servers}
         ours, other = (topic_facts(kafka, topics.registry, name) for name in (scene.topic, balances.name))
         topics.registry.close()
+        in_topic, in_latest = (committed(stack, name) for name in (scene.topic, f"{scene.topic}.latest"))
+    assert in_latest == in_topic, "each in the transaction of the other"
     assert ours.transactional
     assert check_join(ours, other, window_ms=60_000).findings == (), "nothing is wrong with what the connector made"
     assert len(rows) == len(prices)
     assert sorted(rows) == sorted(map(as_row, prices))
     assert len(expected) > 50
     assert sorted(joined) == expected
+
+
+def committed(stack: LocalStack, topic: str) -> Counter[tuple[object, ...]]:
+    """Key, time and value of each record."""
+    messages = read_messages(stack.bootstrap_servers, topic)
+    return Counter((message.key(), message.timestamp(), message.value()) for message in messages)
 
 
 def symbols_of(scene: Scene) -> tuple[str, ...]:
