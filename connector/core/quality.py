@@ -34,6 +34,8 @@ FINDINGS = (DISORDERED, FROZEN, ALL_FROZEN, SYMBOLS_DIFFER)
 
 ORDERED_FOR_MS = 60_000
 """A symbol is in order again once it was so for this long."""
+MANY_SYMBOLS = 10
+"""Of fewer, all may be pegged ones, and stand still together in good order."""
 LOOKS_MISSED = 10
 """Periods between two looks after which nobody can say that a value did not change in between."""
 
@@ -137,7 +139,8 @@ class Quality:
 
     def _movement_of_all(self, at_ms: int) -> Iterator[Happening]:
         self._looked_ms = max(self._looked_ms, at_ms)
-        if self._looked_ms - self._moved_ms >= self._spec.stream_frozen_ms:
+        still_ms = self._looked_ms - self._moved_ms
+        if still_ms >= self._spec.stream_frozen_ms and len(self._symbols) >= MANY_SYMBOLS:
             detail = f"no symbol has changed since event time {self._moved_ms}"
             yield from self._findings.found(ALL_FROZEN, EVERY_SYMBOL, at_ms, detail)
         else:

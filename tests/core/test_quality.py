@@ -12,7 +12,7 @@ import pytest
 from connector.core.admit import GONE_AFTER_MS
 from connector.core.happenings import Happening, QualityCleared, QualityFound
 from connector.core.normalize import Normalizer
-from connector.core.quality import ALL_FROZEN, DISORDERED, FROZEN, SYMBOLS_DIFFER, Quality, SymbolSets
+from connector.core.quality import ALL_FROZEN, DISORDERED, FROZEN, MANY_SYMBOLS, SYMBOLS_DIFFER, Quality, SymbolSets
 from connector.core.values import Frame, Ticks
 from connector.edges.schema_files import load_schema
 from connector.local.market import Market
@@ -118,12 +118,20 @@ def test_a_symbol_whose_values_stay(case: Case) -> None:
 
 def test_no_symbol_moves_any_more(case: Case) -> None:
     after_s = SPEC.stream_frozen_ms // SECOND
+    others = [element(f"A{number}USD") for number in range(MANY_SYMBOLS - 1)]
     for second in range(SPEC.symbol_frozen_ms // SECOND + 20):
-        case.look(second, element(), element("USDTUSD"))
+        case.look(second, element(), *others)
         assert len(case.told) == (second >= after_s), "and single symbols are not told on top"
     (found,) = case.told
     assert found == QualityFound(ALL_FROZEN, "*", f"no symbol has changed since event time {START_MS}")
-    assert case.look(400, moving(7), element("USDTUSD")) == [QualityCleared(ALL_FROZEN, "*")]
+    assert case.look(320, moving(7), *others) == [QualityCleared(ALL_FROZEN, "*")]
+
+
+def test_a_few_symbols_may_stand_still_together(case: Case) -> None:
+    """Who asks for USDTUSD and USDCUSD alone is not told each minute that the exchange has stopped."""
+    for second in range(SPEC.symbol_frozen_ms // SECOND - 1):
+        case.look(second, element("USDTUSD"), element("USDCUSD"))
+    assert case.told == []
 
 
 def test_a_silence_freezes_nothing(case: Case) -> None:

@@ -204,6 +204,9 @@ FAULTS = (
     ),
     Fault("nothing moves", {"ValuesFrozen"}, {'quality_open{finding="all frozen"}': then(0, "1x90")}),
     Fault("many do not move", {"ValuesFrozen"}, {'quality_open{finding="frozen"}': then(3, "20x90")}),
+    Fault(
+        "two pegged ones, asked for alone", set(), {"symbols": steady(2), 'quality_open{finding="frozen"}': steady(2)}
+    ),
     Fault("a few do not move", set(), {'quality_open{finding="frozen"}': then(3, "9x90")}),
     Fault(
         "a symbol that the stream leaves out",
