@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from connector.core.admit import CONTENT_UNKNOWN, Admission, History, append_all, content_hash, newest_of
 from connector.core.encode import RecordEncoder
+from connector.core.feed_time import FeedTime
 from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
 from connector.core.ledger_events import EventKind, FeedEvent
@@ -89,13 +89,6 @@ class Passage(NamedTuple):
         return all(min(map(newest, symbols, _UNSEEN)) >= event_time_ms for event_time_ms, symbols in self.marks)
 
 
-def common_event_time(event_times_ms: list[int]) -> int:
-    """The event time that most ticks of a frame carry: the exchange sends one, a single other is a fault of its."""
-    if event_times_ms.count(event_times_ms[0]) == len(event_times_ms):
-        return event_times_ms[0]
-    return Counter(event_times_ms).most_common(1)[0][0]
-
-
 class Pipeline:
     """Normalize, admit, encode. The history must hold what the topic holds; admitted ticks join it at once.
 
@@ -115,6 +108,7 @@ class Pipeline:
         self._history = history
         self._gaps = GapFinder(history, witness)
         self._graveyard = Graveyard(history, tombstone_after_ms)
+        self._feed_time = FeedTime(history.cadence_ms)
         self._refused: dict[int, int] = {}
         self._unknown_fields: set[str] = set()
         self._symbol_sets: dict[frozenset[str], frozenset[str]] = {}
@@ -123,6 +117,7 @@ class Pipeline:
     def history_loaded(self) -> None:
         """The history was read anew, or rolled back: nothing that was told in a lost transaction is taken as told."""
         self._refused.clear()
+        self._feed_time.forget()
         self._gaps.history_loaded()
         self._graveyard.forget()
 
@@ -172,7 +167,7 @@ class Pipeline:
     def _admit(self, normalized: Normalized, frame: Frame, batch: Batch) -> None:
         """All ticks of a frame, and what its period begins or ends."""
         ticks = Ticks.of(normalized.ticks)
-        frame_time_ms = common_event_time(ticks.event_times_ms)
+        frame_time_ms = self._feed_time.of(ticks, frame.received_at_ns, has_siblings=len(self._history.symbols) > 1)
         first_period = len(self._history.periods) <= 1
         if begun := self._begins_period(frame_time_ms):
             batch.events.extend(self._gaps.before_period(frame_time_ms))

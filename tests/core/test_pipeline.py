@@ -218,6 +218,19 @@ def test_one_tick_ahead_of_its_frame_mutes_its_symbol_for_what_it_skipped_and_no
     assert [(event.about, event.periods) for event in batch.events] == [(EVERY_SYMBOL, 1)]
 
 
+def test_one_tick_ahead_in_a_frame_of_its_own_mutes_its_symbol_for_what_it_skipped_and_no_other() -> None:
+    case = Case()
+    for symbol in ("BTCUSD", "ETHUSD"):
+        case.add(element(symbol, 0))
+    gap = only_gap(case.add(element("BTCUSD", 20), at_ms=START_MS + SECOND))
+    assert (gap.about, gap.periods, gap.reason) == ("BTCUSD", 19, "rejected")
+    for second in range(1, 21):
+        assert kinds(case.add(element("ETHUSD", second))) == []
+    for symbol in ("BTCUSD", "ETHUSD"):
+        batch = case.add(element(symbol, 21))
+        assert ([record.symbol for record in batch.records], kinds(batch)) == ([symbol], [])
+
+
 def rest_row(symbol: str, second: float, price: str = "1.50000000") -> dict[str, Any]:
     names = {field.rest: field.wire for field in SCHEMA.content_fields}
     pushed = element(symbol, second, price)
