@@ -40,7 +40,9 @@ def main(rounds: int, seconds: float, minutes: float, only: tuple[str, ...], fol
     """Measure on a local broker and registry. Takes some 20 minutes; nothing else should run."""
     file = folder / "performance.json"
     known = msgspec.json.decode(file.read_bytes(), type=page.Results) if file.exists() else page.Results()
-    results = msgspec.structs.replace(known, machine=this_machine(), measured_on=f"{datetime.now(UTC):%Y-%m-%d}")
+    results = known
+    if not only:
+        results = msgspec.structs.replace(known, machine=this_machine(), measured_on=f"{datetime.now(UTC):%Y-%m-%d}")
     failed: list[str] = []
     prepare()
     with LocalStack() as stack:
