@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from connector.core.errors import ConfigurationError
-from connector.core.secrets import MASK, masked
+from connector.core.secrets import MASK, masked, secrets_in
 from connector.option_rules import problems_of
 from connector.option_sources import Setting, build_properties, quoted, read
 from connector.option_types import Option, Properties, Table, option, options_of
@@ -191,6 +191,14 @@ class Config(Table, frozen=True):
     log: LogOptions = LogOptions()
     shutdown: ShutdownOptions = ShutdownOptions()
 
+    def secret_values(self) -> list[str]:
+        """The texts that no output may show; those of today, where a file has changed."""
+        return [
+            *self.kafka.secret_values(),
+            *self.registry.secret_values(),
+            *secrets_in("", self.feed.proxy),
+        ]
+
     @property
     def transactional_id(self) -> str:
         """The lock of the topic: every replica has the same."""
@@ -237,6 +245,15 @@ class Loaded:
     config: Config
     settings: Mapping[tuple[str, ...], Setting]
     """Those that are no defaults, by path."""
+
+    def secret_values(self) -> list[str]:
+        """The texts that no output may show, as they were read and as they are."""
+        read = [
+            Properties({path[-1]: str(each.value)}, secret=[path[-1]])
+            for path, each in self.settings.items()
+            if each.from_file
+        ]
+        return [*(secret for each in read for secret in each.secret_values()), *self.config.secret_values()]
 
     def shown(self) -> Iterator[Shown]:
         """Every option and property in force, secrets masked, in the order of the table."""

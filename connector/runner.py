@@ -29,7 +29,6 @@ from connector.core.happenings import Happening, NotVerified, Started, Stopped, 
 from connector.core.ledger_events import EventEncoder
 from connector.core.quality import SymbolSets
 from connector.core.schema import StreamSchema
-from connector.core.secrets import secrets_in
 from connector.core.status import SocketStatus, Status
 from connector.core.values import Frame
 from connector.core.witness import ADVANCING, DOWN
@@ -106,7 +105,7 @@ class Connector:
         self.telemetry = Telemetry(
             log_format=config.log.format,
             log_level=config.log.level,
-            secrets=secrets_of(config),
+            secrets=config.secret_values(),
             stream=host.log,
         )
         window = (None, None) if historical else event_time_window_ms(config)
@@ -457,15 +456,6 @@ def topics_of(config: Config) -> tuple[TopicSpec, ...]:
 
 def event_time_window_ms(config: Config) -> tuple[int, int]:
     return round(config.feed.event_time_ahead * 1000), round(config.feed.event_time_behind * 1000)
-
-
-def secrets_of(config: Config) -> list[str]:
-    """Values that no log line and no page may show."""
-    return [
-        *config.kafka.secret_values(),
-        *config.registry.secret_values(),
-        *secrets_in("", config.feed.proxy),
-    ]
 
 
 def _now_ms() -> int:

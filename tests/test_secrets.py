@@ -11,11 +11,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,7 @@ TOKEN_SECRET = "planted-token-f20"
 WRONG_PASSWORD = "planted-wrong-password-66a"
 PLANTED = (
     *ENVIRONMENT.values(),
+    b64encode(f"somebody:{REGISTRY_SECRET}".encode()).decode(),
     *(FILE_SECRET, KEY_SECRET, REGISTRY_SECRET, PROXY_SECRET, TOKEN_SECRET, WRONG_PASSWORD, SASL_PASSWORD),
 )
 
@@ -136,6 +141,45 @@ def test_every_command_where_nobody_takes_the_credentials(planted: Planted, capf
     run_all((*OF_OPTIONS, *OF_BOTH), planted, capfd)
     planted.tables["registry"]["url"] = f"http://somebody:{REGISTRY_SECRET}@{CLOSED}/path"
     run_all(OF_REGISTRY, planted, capfd)
+
+
+@contextmanager
+def registry_that_repeats() -> Iterator[str]:
+    """The address of one that refuses everybody, and says in full whom."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _refuse(self) -> None:
+            sent = self.headers.get("Authorization", "")
+            plain = b64decode(sent.partition(" ")[2]).decode()
+            body = json.dumps({"error_code": 401, "message": f"{sent} is {plain}"}).encode()
+            self.send_response(401)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = _refuse  # noqa: N815 - the names are the server's
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+def test_every_command_where_the_registry_repeats_the_credentials(
+    planted: Planted, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with registry_that_repeats() as url:
+        planted.tables["registry"]["url"] = url
+        run_all((*OF_REGISTRY, ("schema", "register"), ("run",)), planted, capfd)
 
 
 def test_the_command_line_and_a_token(planted: Planted, capfd: pytest.CaptureFixture[str]) -> None:

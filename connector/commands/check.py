@@ -55,7 +55,6 @@ def _look(loaded: Loaded, file: Path | None) -> Sequence[Outcome]:
     from connector.edges.checks import look_at_everything
     from connector.edges.log import cleaner
     from connector.edges.schema_files import load_schema
-    from connector.runner import secrets_of
 
     # What librdkafka complains about is among what was found.
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
@@ -63,7 +62,7 @@ def _look(loaded: Loaded, file: Path | None) -> Sequence[Outcome]:
     questions = questions_of(loaded.config, schema)
     outcomes = (*look_at_settings(loaded, file), *event_loop.run(look_at_everything(questions)))
     # What servers and libraries say is repeated here; they may say too much.
-    clean = cleaner(secrets_of(loaded.config))
+    clean = cleaner(loaded.config.secret_values())
     return [
         replace(each, subject=clean(each.subject), found=clean(each.found), remedy=clean(each.remedy))
         for each in outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 
 _SECRET_NAME = re.compile(r"passw|secret|token|user\.?info|credential|(^|[._-])key([._-]|$)|^sasl\.|api\.?key")
@@ -45,8 +46,14 @@ def secrets_in(name: str, value: str, *, is_hidden: bool = False) -> Iterator[st
         return
     if is_hidden or (name and is_secret(name)):
         yield value
-        if "info" in lowered:  # user:password
-            yield value.partition(":")[2]
+        if "info" in lowered:
+            yield from _of_login(value)
     before, at, _ = value.rpartition("@")
     if at:
-        yield before.rpartition("://")[2].partition(":")[2]
+        yield from _of_login(before.rpartition("://")[2])
+
+
+def _of_login(login: str) -> Iterator[str]:
+    """Of ``user:password``; also as HTTP sends it."""
+    yield login.partition(":")[2]
+    yield b64encode(login.encode()).decode()

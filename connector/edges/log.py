@@ -21,6 +21,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 LONGEST_TEXT = 1_000
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
+_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+"""A JSON Web Token: header and claims begin as JSON does."""
 _BARE = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f]+")
 _SHORTEST_SECRET = 4
 
@@ -35,7 +37,7 @@ def cleaner(secrets: Iterable[str]) -> Clean:
     def clean(text: str) -> str:
         if planted is not None:
             text = planted.sub(MASK, text)
-        text = _USERINFO.sub(f"{MASK}@", text)
+        text = _TOKEN.sub(MASK, _USERINFO.sub(f"{MASK}@", text))
         text = text.encode("utf-8", "backslashreplace").decode()  # half characters (lone surrogates) go nowhere
         return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 

@@ -72,9 +72,9 @@ def test_user_and_password_in_an_address(text: str, shown: str) -> None:
     [
         ("sasl.password", "hunter2", ["hunter2"]),
         ("sasl.username", "somebody", []),
-        ("basic.auth.user.info", "somebody:hunter2", ["somebody:hunter2", "hunter2"]),
-        ("url", "http://somebody:hunter2@host", ["hunter2"]),
-        ("", "http://somebody:hun@ter2@host", ["hun@ter2"]),
+        ("basic.auth.user.info", "somebody:hunter2", ["somebody:hunter2", "hunter2", "c29tZWJvZHk6aHVudGVyMg=="]),
+        ("url", "http://somebody:hunter2@host", ["hunter2", "c29tZWJvZHk6aHVudGVyMg=="]),
+        ("", "http://somebody:hun@ter2@host", ["hun@ter2", "c29tZWJvZHk6aHVuQHRlcjI="]),
         ("bootstrap.servers", "host:9092", []),
     ],
 )

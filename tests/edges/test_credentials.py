@@ -117,6 +117,7 @@ def test_what_no_client_can_be_made_with_is_not_taken_until_it_can(bench: Bench)
 def test_the_registrys_are_for_the_next_question(bench: Bench) -> None:
     bench.write("registry", "user:second-secret")
     assert bench.look()[:2] == [("mask", "user:second-secret"), ("mask", "second-secret")]
+    assert bench.log[2] == ("mask", "dXNlcjpzZWNvbmQtc2VjcmV0"), "as HTTP sends it"
     assert bench.config.registry["basic.auth.user.info"] == "user:second-secret"
     assert bench.told == [CredentialsRenewed(("registry.basic.auth.user.info",))]
 

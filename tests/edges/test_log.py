@@ -53,5 +53,6 @@ def test_secrets_and_user_info_are_masked_and_long_texts_cut() -> None:
     assert clean("before s3cr3t! after s3cr3t!-longer") == "before ******** after ********"
     assert clean("https://user:word@host:1/x and wss://u@h/") == "https://********@host:1/x and wss://********@h/"
     assert clean("someone@example.org abc") == "someone@example.org abc"
+    assert clean("token eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0. is wrong") == "token ******** is wrong"
     assert len(clean("x" * 5_000)) == LONGEST_TEXT
     assert clean("half \ud800") == "half \\ud800"
