@@ -199,6 +199,9 @@ class WriterWanted(Happening):
 class TakingOver(Happening):
     """The answer: this replica holds what follows in the topic, and takes the lock unless its writer is at work."""
 
+    topic_event_time_ms: int
+    """The newest in the topic; -1: it is empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class TookOver(Happening):

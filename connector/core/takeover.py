@@ -19,8 +19,10 @@ SPREAD = 0.15
 LONGEST_AFTER_S = 30.0
 FORGIVEN_AFTER_S = 60.0
 DEAF_FACTOR = 10.0
-CALL_S = 0.8
+CALL_S = 3.0
 """For so long a replica that lacks ticks waits for those who have them to answer; longer where the broker is slow."""
+CALL_ALONE_S = 0.8
+"""The same, where the ledger has shown no other replica."""
 PROMPT_S = 0.5
 """A replica that was asked to write waits for so long with ticks beyond the topic: the asking one may be back."""
 OFFERED_EVERY_S = 10.0
@@ -52,6 +54,8 @@ class TakeoverRule:
     after_s: float
     takeovers: int = 0
     idle_s: float = 0.0
+    others: bool = False
+    """Whether another replica was heard."""
     _asked_beyond_ms: int | None = None
     """Another replica wants somebody to write what follows this event time."""
     _called_at_s: float | None = None
@@ -81,10 +85,11 @@ class TakeoverRule:
     def is_asked(self) -> bool:
         return self._asked_beyond_ms is not None
 
-    def another_takes_over(self) -> None:
-        """One that holds what comes next: it is owed the whole time."""
-        self.idle_s = 0.0
-        self._called_at_s = self._asked_beyond_ms = None
+    def another_takes_over(self, beyond_ms: int, topic_ms: int) -> None:
+        """One that holds what follows ``beyond_ms``; the topic is at ``topic_ms``. It is owed the whole time."""
+        if topic_ms <= beyond_ms:
+            self.idle_s = 0.0
+            self._called_at_s = self._asked_beyond_ms = None
 
     def patience_s(self, standing: Standing, *, answer_s: float, chance: float) -> float:
         """How long the topic must have been idle.
@@ -115,7 +120,8 @@ class TakeoverRule:
             return self.idle_s >= patience_s or (self.is_asked and standing.held_s >= prompt_s)
         if self._called_at_s is None:
             return False
-        return self.idle_s >= max(patience_s, self._called_at_s + max(CALL_S, ANSWERS * answer_s))
+        call_s = max(CALL_S if self.others else CALL_ALONE_S, ANSWERS * answer_s)
+        return self.idle_s >= max(patience_s, self._called_at_s + call_s)
 
     def took_over(self) -> None:
         self.takeovers += 1

@@ -32,8 +32,8 @@ from connector.edges.kafka_statistics import Statistics
 ASK_TIMEOUT_S = 5.0
 ASKER_KEPT_S = 1.0
 POLL_RECORDS = 2000
-LAST_ENTRIES = -2000 - 10
-"""librdkafka's logical offset of ten before the end: what another replica said just before this one began to hear."""
+LAST_ENTRIES = -2000 - 100
+"""librdkafka's logical offset of a hundred before the end: who the others are, and what they said just before."""
 TAIL = 1000
 """The last records of a partition, which are always read."""
 

@@ -137,7 +137,7 @@ _ENTRIES: dict[type[Happening], Callable[[Any, int], FeedEvent | None]] = {
     WriterWanted: lambda h, _: FeedEvent(
         EventKind.WRITER_WANTED, EVERY_SYMBOL, max(0, h.topic_event_time_ms), reason=h.reason
     ),
-    TakingOver: lambda _, now: FeedEvent(EventKind.TAKING_OVER, EVERY_SYMBOL, now),
+    TakingOver: lambda h, _: FeedEvent(EventKind.TAKING_OVER, EVERY_SYMBOL, max(0, h.topic_event_time_ms)),
     TookOver: lambda h, now: FeedEvent(
         EventKind.TAKEOVER,
         EVERY_SYMBOL,

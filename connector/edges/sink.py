@@ -331,10 +331,11 @@ class Sink:
         event, replica = heard
         if replica == self._options.replica:
             return
+        self._rule.others = True
         if event.kind is EventKind.WRITER_WANTED:
             self._rule.asked(event.time, self._follower.newest_ms)
         elif event.kind is EventKind.TAKING_OVER:
-            self._rule.another_takes_over()
+            self._rule.another_takes_over(event.time, self._follower.newest_ms)
 
     def _trim(self) -> None:
         follows, through = self._writer is None, 0
@@ -371,7 +372,7 @@ class Sink:
             self._tell(WriterWanted("lacks ticks", self._follower.newest_ms))
         if rule.due(standing, answer_s=0.0, chance=chance):
             if standing.complete and rule.is_asked:
-                self._tell(TakingOver())
+                self._tell(TakingOver(self._follower.newest_ms))
             if self._writer_at_work():
                 rule.advanced(self._follower.newest_ms)
             elif rule.due(standing, answer_s=self._answer_s, chance=chance):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from connector.core.takeover import Offer, Standing, TakeoverRule
 
 
@@ -103,6 +105,16 @@ def test_a_replica_that_lacks_what_comes_next_calls_and_waits_for_an_answer() ->
     assert due(rule, complete=False)
 
 
+def test_where_there_are_others_they_have_longer_to_answer() -> None:
+    rule = TakeoverRule(after_s=3.0, others=True)
+    watch(rule, 3.1)
+    rule.called()
+    watch(rule, 2.9)
+    assert not due(rule, complete=False)
+    watch(rule, 0.2)
+    assert due(rule, complete=False)
+
+
 def test_the_answer_to_a_call_takes_as_long_as_the_broker_does() -> None:
     rule = TakeoverRule(after_s=3.0)
     watch(rule, 3.1)
@@ -114,17 +126,20 @@ def test_the_answer_to_a_call_takes_as_long_as_the_broker_does() -> None:
     assert due(rule, answer_s=1.0, complete=False)
 
 
-def test_a_call_is_over_once_it_is_answered_or_the_topic_advances() -> None:
-    for ended_by in (TakeoverRule.another_takes_over, lambda rule: rule.advanced(1)):
-        rule = TakeoverRule(after_s=3.0)
-        watch(rule, 3.1)
-        rule.called()
-        ended_by(rule)
-        watch(rule, 2.8)
-        assert not due(rule, complete=False)
-        watch(rule, 0.3)
-        assert not due(rule, complete=False)
-        assert must_call(rule)
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_call_is_over_once_it_is_answered_or_the_topic_advances(answered: bool) -> None:
+    rule = TakeoverRule(after_s=3.0)
+    watch(rule, 3.1)
+    rule.called()
+    if answered:
+        rule.another_takes_over(5_000, topic_ms=5_000)
+    else:
+        rule.advanced(6_000)
+    watch(rule, 2.8)
+    assert not due(rule, complete=False)
+    watch(rule, 0.3)
+    assert not due(rule, complete=False)
+    assert must_call(rule)
 
 
 def test_one_that_is_asked_and_holds_what_comes_next_takes_over_at_once() -> None:
@@ -152,7 +167,9 @@ def test_nobody_is_asked_for_what_the_topic_has() -> None:
 def test_one_answer_is_enough() -> None:
     rule = TakeoverRule(after_s=3.0)
     rule.asked(beyond_ms=5_000, topic_ms=5_000)
-    rule.another_takes_over()
+    rule.another_takes_over(4_000, topic_ms=5_000)
+    assert due(rule, held_s=60.0), "that was for what the topic has"
+    rule.another_takes_over(5_000, topic_ms=5_000)
     assert not due(rule, held_s=60.0)
 
 

@@ -223,7 +223,7 @@ def test_one_that_lacks_ticks_is_answered_by_one_that_has_them(
     lacking.journal.put(frame(2))
     wait_for(lambda: patient.delivered() and lacking.delivered())
     assert WriterWanted("lacks ticks", START_MS) in lacking.told
-    assert TakingOver() in patient.told
+    assert TakingOver(START_MS) in patient.told
     assert patient.is_writer
     assert not lacking.is_writer
     assert keys_and_times(stack, topic_name) == expected(3)
