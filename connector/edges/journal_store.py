@@ -327,9 +327,9 @@ class JournalStore:
 
     def _refuse_foreign(self) -> None:
         """A damaged journal is set aside; what never was one must not be. An earlier run leaves its lock file."""
-        if not self._path.is_file():  # a pipe would never open
-            return
         try:
+            if not self._path.is_file():  # a pipe would never open
+                return
             with self._path.open("rb") as file:
                 start = file.read(len(_SQLITE))
         except OSError:  # not there, or in a trouble that opening it will tell

@@ -339,7 +339,8 @@ def test_a_backlog_that_could_not_be_read_for_a_while_comes_in_late(tmp_path: Pa
         assert [entry.frame for entry in read_all(journal, position)] == frames[5:20] + frames[30:]
 
 
-def test_a_real_folder_without_rights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rights", [0o555, 0o000])
+def test_a_real_folder_without_rights(tmp_path: Path, rights: int) -> None:
     """As another user where we are root, for root may write anywhere."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -354,7 +355,7 @@ def test_a_real_folder_without_rights(tmp_path: Path) -> None:
         "    put_all(journal, [frame(1)])\n"
         "    print(len(read_all(journal)), told.of(JournalTroubled)[0].problem)\n"
     )
-    folder.chmod(0o555)
+    folder.chmod(rights)
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         parent.chmod(0o755)
     result = subprocess.run(
