@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.sources import Sources, with_sources
+from connector.core.errors import FatalError
 
 if TYPE_CHECKING:
     from connector.config import Config
+    from connector.core.values import Frame
 
 
 @click.command("record")
@@ -40,7 +42,16 @@ async def _record(config: Config, path: Path, seconds: float | None) -> int:
     normalizer = Normalizer(schema, ahead_ms=None, behind_ms=None)
     telemetry = Telemetry(log_format=config.log.format, log_level=config.log.level)
     file = FrameFileWriter(path)
-    feed = Feed(feed_options(config), schema, normalizer, deliver=file.write, tell=telemetry.tell)
+    failures: list[FatalError] = []
+
+    def write(frame: Frame) -> None:
+        try:
+            file.write(frame)
+        except FatalError as error:
+            failures.append(error)
+            task.cancel()
+
+    feed = Feed(feed_options(config), schema, normalizer, deliver=write, tell=telemetry.tell)
     task = asyncio.create_task(feed.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,4 +65,6 @@ async def _record(config: Config, path: Path, seconds: float | None) -> int:
     finally:
         file.close()
         telemetry.flush()
+    if failures:
+        raise failures[0]
     return file.frames

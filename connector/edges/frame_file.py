@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import msgspec
 
-from connector.core.errors import ConfigurationError
+from connector.core.errors import ConfigurationError, FatalError
 from connector.core.values import Frame, Origin
 
 FORMAT = "binance-kafka-source frames"
@@ -39,9 +40,11 @@ class _Line(msgspec.Struct, omit_defaults=True):
 
 
 class FrameFileWriter:
-    """Appends frames to a new file. Raises :class:`ConfigurationError` where the file is there or cannot be made."""
+    """Appends frames to a new file. Raises :class:`ConfigurationError` where the file is there or cannot be made, and
+    from then on :class:`FatalError` where it cannot be written (the disk is full)."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             self._file: BinaryIO = path.open("xb")
         except FileExistsError as error:
@@ -62,13 +65,24 @@ class FrameFileWriter:
         self.frames += 1
 
     def _write(self, line: _Header | _Line) -> None:
-        self._file.write(self._encode(line) + b"\n")
+        with self._translated():
+            self._file.write(self._encode(line) + b"\n")
 
     def close(self) -> None:
         """Everything is on disk when it returns."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        with self._translated():
+            try:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FatalError(f"{self._path}: cannot be written: {error.strerror}") from error
 
     def __enter__(self) -> Self:
         return self

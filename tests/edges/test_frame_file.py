@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.core.errors import ConfigurationError
+from connector.core.errors import ConfigurationError, FatalError
 from connector.core.values import Frame, Origin
 from connector.edges.frame_file import FrameFile, FrameFileWriter
 
@@ -65,3 +65,13 @@ def test_a_file_that_cannot_be_read_says_where(tmp_path: Path, content: bytes, p
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         FrameFile(tmp_path / "none")
+
+
+def test_a_disk_that_is_full_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "frames"
+    file = FrameFileWriter(path)
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        file._file, whole = full, file._file
+        with pytest.raises(FatalError, match=f"{path}: cannot be written: No space left"):
+            file.write(Frame(b"[]", 1, "ws-1", "x"))
+    whole.close()
