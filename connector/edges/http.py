@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 MOST_REQUESTS = 16
 """At the same time; a connection beyond them is closed at once."""
 SLOWEST_REQUEST_S = 10.0
+"""From the connection to the end of the answer, however it is spread."""
 
 _HEADERS = [
     ("Cache-Control", "no-store"),
@@ -131,6 +134,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     def __init__(self, family: socket.AddressFamily, address: tuple[str, int]) -> None:
         self.address_family = family
         self._room = threading.BoundedSemaphore(MOST_REQUESTS)
+        self._ends_at_s: dict[socket.socket, float] = {}
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -145,12 +149,22 @@ class _Server(ThreadingMixIn, WSGIServer):
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._ends_at_s[request] = time.monotonic() + SLOWEST_REQUEST_S
         super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Several times a second: end whoever sends a byte now and then, to keep others out."""
+        now_s = time.monotonic()
+        for request, ends_at_s in list(self._ends_at_s.items()):
+            if now_s > ends_at_s:
+                with contextlib.suppress(OSError):  # it has just ended by itself
+                    request.shutdown(socket.SHUT_RDWR)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._ends_at_s.pop(request, None)
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

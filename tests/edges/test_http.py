@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from connector.core.errors import ConfigurationError
 from connector.core.happenings import GapFound, Rejected
 from connector.core.status import SocketStatus, Status
+from connector.edges import http as edge
 from connector.edges.http import MOST_REQUESTS, HttpServer
 from connector.edges.status_page import status_page
 from connector.edges.telemetry import Telemetry
@@ -94,6 +95,25 @@ def test_a_client_that_stalls_keeps_nobody_else_waiting(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.server.port)) as stalled:
         stalled.sendall(b"GET / HT")
         assert served.get("/livez")[0] == 200
+
+
+def test_clients_that_send_a_byte_now_and_then_are_ended(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte is in time; the request is not."""
+    monkeypatch.setattr(edge, "SLOWEST_REQUEST_S", 0.5)
+    dripping = [socket.create_connection(("127.0.0.1", served.server.port)) for _ in range(MOST_REQUESTS)]
+    for each in dripping:
+        each.sendall(b"G")
+    started_s = time.monotonic()
+    while dripping and time.monotonic() - started_s < 10:
+        time.sleep(0.1)
+        for each in list(dripping):
+            try:
+                each.sendall(b"E")
+            except OSError:
+                each.close()
+                dripping.remove(each)
+    assert dripping == []
+    assert served.get("/livez")[0] == 200
 
 
 def test_connections_are_bounded(served: Served) -> None:
