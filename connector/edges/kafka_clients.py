@@ -131,14 +131,14 @@ def new_producer(properties: Properties, complaints: OnError, **more: Any) -> Pr
     So do the two below.
     """
     try:
-        return Producer(_with_callbacks(properties, complaints), **more)
+        return Producer(_with_callbacks(properties, complaints, **more))
     except KafkaException as error:
         raise translated(error, "making a producer") from error
 
 
 def new_consumer(properties: Properties, complaints: OnError, **more: Any) -> Consumer:
     try:
-        return Consumer(_with_callbacks(properties, complaints), **more)
+        return Consumer(_with_callbacks(properties, complaints, **more))
     except KafkaException as error:
         raise translated(error, "making a consumer") from error
 
@@ -152,21 +152,24 @@ def new_admin(properties: Properties, complaints: OnError) -> AdminClient:
 
 def try_out(properties: Properties) -> None:
     """Raise what making the clients of a connector with these properties raises. Connects to nobody for long."""
-    new_producer(producer_properties(properties), unheard)
-    new_consumer(consumer_properties(properties), unheard).close()
+    new_producer(producer_properties(properties), unheard, stats_cb=unheard)
+    new_consumer(consumer_properties(properties), unheard, stats_cb=unheard).close()
 
 
-def unheard(_: KafkaError) -> None:
+def unheard(_: object) -> None:
     """For clients whose complaints show in the answers, or in their absence."""
 
 
-def _with_callbacks(properties: Properties, complaints: OnError) -> dict[str, Any]:
-    """With functions in place of the name under ``oauth_cb``.
+def _with_callbacks(properties: Properties, complaints: OnError, **more: Any) -> dict[str, Any]:
+    """With functions in place of the name under ``oauth_cb``, and statistics only for who takes them.
 
     Raises :class:`ConfigurationError` where nothing of that name makes tokens, and :class:`RetryableError` where it
     fails now: a client would wait 10 s for its first token and say no word of what is wrong.
     """
-    config = {**properties, "logger": LIBRDKAFKA_LOG, "error_cb": complaints}
+    config = {**properties, "logger": LIBRDKAFKA_LOG, "error_cb": complaints, **more}
+    if "stats_cb" not in config:
+        # librdkafka keeps every report, 7 KB each, until somebody takes it.
+        config["statistics.interval.ms"] = 0
     if "oauth_cb" not in config:
         return config
     tokens = tokens_of(str(config["oauth_cb"]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+import time
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -85,3 +86,17 @@ def test_complaints_are_told_and_a_refusal_is_kept(code: int, kept: bool) -> Non
 def test_a_property_written_with_underscores_is_told_with_dots() -> None:
     with pytest.raises(ConfigurationError, match=r'did you mean "bootstrap\.servers"\?'):
         new_producer({"bootstrap_servers": "a:1"}, unheard)
+
+
+def test_a_client_whose_statistics_nobody_takes_makes_none() -> None:
+    """They would be kept until somebody does: 40 MB a day."""
+    producer = new_producer({"bootstrap.servers": "127.0.0.1:9", "statistics.interval.ms": 1}, unheard)
+    time.sleep(0.2)
+    assert len(producer) < 10
+    taken: list[str] = []
+    measured = new_producer(
+        {"bootstrap.servers": "127.0.0.1:9", "statistics.interval.ms": 1}, unheard, stats_cb=taken.append
+    )
+    time.sleep(0.2)
+    measured.poll(0)
+    assert len(taken) > 10
