@@ -153,7 +153,7 @@ class Secured:
 
     def __enter__(self) -> Secured:
         self._exits.enter_context(self._stack)
-        self.admin = AdminClient(self.plain())
+        self.admin = AdminClient({**self.plain(), "log_level": 0})
         self.registry_url = self._exits.enter_context(
             registry_behind_tls(self._stack.registry_url, self.certificates.server, REGISTRY_USER)
         )
