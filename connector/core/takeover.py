@@ -19,10 +19,10 @@ SPREAD = 0.15
 LONGEST_AFTER_S = 30.0
 FORGIVEN_AFTER_S = 60.0
 DEAF_FACTOR = 10.0
+ALONE_AFTER_S = 1.5
+"""Idle time that suffices where the ledger shows this replica and no other: the writer was an earlier life of it."""
 CALL_S = 3.0
 """For so long a replica that lacks ticks waits for those who have them to answer; longer where the broker is slow."""
-CALL_ALONE_S = 0.8
-"""The same, where the ledger has shown no other replica."""
 PROMPT_S = 0.5
 """A replica that was asked to write waits for so long with ticks beyond the topic: the asking one may be back."""
 OFFERED_EVERY_S = 10.0
@@ -54,8 +54,9 @@ class TakeoverRule:
     after_s: float
     takeovers: int = 0
     idle_s: float = 0.0
-    others: bool = False
-    """Whether another replica was heard."""
+    heard_itself: bool = False
+    heard_others: bool = False
+    """Whose entries the ledger has shown."""
     _asked_beyond_ms: int | None = None
     """Another replica wants somebody to write what follows this event time."""
     _called_at_s: float | None = None
@@ -91,6 +92,10 @@ class TakeoverRule:
             self.idle_s = 0.0
             self._called_at_s = self._asked_beyond_ms = None
 
+    @property
+    def is_alone(self) -> bool:
+        return self.heard_itself and not self.heard_others
+
     def patience_s(self, standing: Standing, *, answer_s: float, chance: float) -> float:
         """How long the topic must have been idle.
 
@@ -100,12 +105,14 @@ class TakeoverRule:
         probably has more.
         """
         after: float = min(self.after_s * 2**self.takeovers, max(LONGEST_AFTER_S, self.after_s))
+        if self.is_alone:
+            after = min(self.after_s, ALONE_AFTER_S)
         after = max(after, ANSWERS * answer_s) * (1 + SPREAD * chance)
-        return after if standing.complete or standing.feed_advancing else after * DEAF_FACTOR
+        return after if standing.complete or standing.feed_advancing or self.is_alone else after * DEAF_FACTOR
 
     def must_call(self, standing: Standing, *, chance: float) -> bool:
         """Whether this replica would take over, but lacks ticks, and has not asked yet who has them."""
-        if standing.complete or self._called_at_s is not None:
+        if standing.complete or self.is_alone or self._called_at_s is not None:
             return False
         return self.idle_s >= self.patience_s(standing, answer_s=0.0, chance=chance)
 
@@ -118,10 +125,11 @@ class TakeoverRule:
         if standing.complete:
             prompt_s = max(PROMPT_S * (1 + chance), ANSWERS * answer_s)
             return self.idle_s >= patience_s or (self.is_asked and standing.held_s >= prompt_s)
+        if self.is_alone:
+            return self.idle_s >= patience_s
         if self._called_at_s is None:
             return False
-        call_s = max(CALL_S if self.others else CALL_ALONE_S, ANSWERS * answer_s)
-        return self.idle_s >= max(patience_s, self._called_at_s + call_s)
+        return self.idle_s >= max(patience_s, self._called_at_s + max(CALL_S, ANSWERS * answer_s))
 
     def took_over(self) -> None:
         self.takeovers += 1

@@ -330,8 +330,9 @@ class Sink:
             return
         event, replica = heard
         if replica == self._options.replica:
+            self._rule.heard_itself = True
             return
-        self._rule.others = True
+        self._rule.heard_others = True
         if event.kind is EventKind.WRITER_WANTED:
             self._rule.asked(event.time, self._follower.newest_ms)
         elif event.kind is EventKind.TAKING_OVER:
