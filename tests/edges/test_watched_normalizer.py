@@ -72,3 +72,26 @@ def test_rejects_are_no_ticks_to_look_at() -> None:
     bench.normalizer.normalize(Frame(b"{", 0, "ws-1", "!assetIndex@arr"))
     bench.normalizer.normalize(Frame(b"[]", 0, "ws-1", "!assetIndex@arr"))
     assert bench.told == []
+
+
+def test_after_a_look_that_took_long_the_next_one_comes_later_but_comes() -> None:
+    bench = Bench()
+    told = bench.told.append
+
+    def slow(happening: Happening) -> None:
+        told(happening)
+        bench.now_s += 0.1
+
+    bench.normalizer = WatchedNormalizer(
+        SCHEMA, ahead_ms=None, behind_ms=None, tell=slow, monotonic=lambda: bench.now_s
+    )
+    bench.take("BTCUSD", bad=True)  # took 0.1 s: for 2.5 s from its beginning none of the same symbols
+    for at_s, looked in ((2.4, False), (2.6, True)):
+        bench.now_s = at_s
+        second = round(at_s * 10)
+        elements = [
+            element("BTCUSD") | {"E": START_MS + second * 1000},
+            element("ETHUSD", B="200.00000000") | {"E": START_MS + second * 1000},
+        ]
+        bench.normalizer.normalize(Frame(json.dumps(elements).encode(), 0, "ws-1", "!assetIndex@arr"))
+        assert ("ETHUSD" in bench.found()) is looked
