@@ -21,13 +21,13 @@ from prometheus_client import CollectorRegistry
 
 from connector.config import Config, load_config
 from connector.core.admit import History
-from connector.core.delivery import DecodedTick, Delivery, TickSink, delivery_of
 from connector.core.encode import RecordEncoder
 from connector.core.errors import ConfigurationError, ConnectorError, FatalError, RetryableError
 from connector.core.happenings import Happening, JournalDropped, Tell
 from connector.core.ledger_events import EventKind, FeedEvent
 from connector.core.pipeline import Batch, Pipeline
-from connector.core.status import Status, why_not_ready
+from connector.core.process_status import Status, why_not_ready
+from connector.core.tick_sink import DecodedTick, Delivery, TickSink, delivery_of
 from connector.core.values import Frame, Reject
 from connector.core.witness import Witness
 from connector.edges.feed import Feed

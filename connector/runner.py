@@ -1,4 +1,4 @@
-"""Start, stop and the order of both. The way of a tick starts in ``edges/feed.py`` and ends in ``edges/sink.py``.
+"""Start, stop and the order of both. The way of a tick starts in ``edges/feed.py`` and ends in ``edges/kafka_sink.py``.
 
 :meth:`Connector.run` owns the process; :meth:`Connector.open` and :meth:`Connector.serve` are the same for a program
 that has an event loop and signals of its own (:mod:`connector.embedding`).
@@ -23,13 +23,13 @@ from typing import Literal, TextIO
 
 from connector.config import Config
 from connector.core.admit import GONE_AFTER_MS
-from connector.core.delivery import TickSink
 from connector.core.encode import RecordEncoder
 from connector.core.happenings import Happening, NotVerified, Started, Stopped, Tell
 from connector.core.ledger_events import EventEncoder
+from connector.core.process_status import SocketStatus, Status
 from connector.core.quality import SymbolSets
 from connector.core.schema import StreamSchema
-from connector.core.status import SocketStatus, Status
+from connector.core.tick_sink import TickSink
 from connector.core.values import Frame
 from connector.core.witness import ADVANCING, DOWN
 from connector.edges import event_loop
@@ -41,12 +41,12 @@ from connector.edges.journal import Journal
 from connector.edges.journal_file import Connect, connect
 from connector.edges.kafka_clients import try_out
 from connector.edges.kafka_records import SinkOptions
+from connector.edges.kafka_sink import Guards, Prepared, Role, Sink
 from connector.edges.ledger import Ledger
 from connector.edges.plugged_sink import PluggedSink
 from connector.edges.registry import Registry, subject_of
 from connector.edges.rest import RestFill
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
-from connector.edges.sink import Guards, Prepared, Role, Sink
 from connector.edges.telemetry import Telemetry
 from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
 from connector.edges.watched_normalizer import WatchedNormalizer

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.cli import COMMANDS
-from connector.edges.telemetry_lines import LINES
+from connector.edges.log_events import LINES
 from tests.chaos.cases import CASES
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.commands.sources import Sources, with_sources
+from connector.core.check_outcomes import Grade, Outcome, note, problem, will_run
 from connector.core.errors import ConfigurationError
-from connector.core.outcomes import Grade, Outcome, note, problem, will_run
 
 if TYPE_CHECKING:
     from connector.config import Config, Loaded
@@ -53,7 +53,7 @@ def _look(loaded: Loaded, file: Path | None) -> Sequence[Outcome]:
     from connector.commands.check_settings import look_at_settings
     from connector.edges import event_loop
     from connector.edges.checks import look_at_everything
-    from connector.edges.log import cleaner
+    from connector.edges.log_format import cleaner
     from connector.edges.schema_files import load_schema
 
     # What librdkafka complains about is among what was found.

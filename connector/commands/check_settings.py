@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from connector.config import Config, Loaded
-from connector.core.outcomes import Outcome, good, warning
+from connector.core.check_outcomes import Outcome, good, warning
 from connector.option_rules import NOT_VERIFIED, VERIFY, unverified
 from connector.option_sources import ENVIRONMENT_PREFIX
 

@@ -13,7 +13,7 @@ from connector.commands.sources import Sources, with_sources
 
 if TYPE_CHECKING:
     from connector.config import Config
-    from connector.core.ddl import TopicShape
+    from connector.core.flink import TopicShape
     from connector.core.table import RecordTable
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -72,8 +72,8 @@ def flink(
     inline: bool,
 ) -> None:
     """CREATE TABLE for Flink SQL; exact decimals, committed records only. Run by our tests on Flink 2.3."""
-    from connector.core.connections import flink_connection
-    from connector.core.ddl import FlinkKind, FlinkOptions, as_script, flink_statements
+    from connector.core.flink import FlinkKind, FlinkOptions, as_script, flink_statements
+    from connector.core.flink_connection import flink_connection
 
     config = sources.load().config
     subject = _look_up(config, _topic(config, topic, latest=kind == "latest"), key_field, time_field)
@@ -103,7 +103,7 @@ def ksqldb(
     sources: Sources, kind: str, topic: str | None, table: str | None, key_field: str | None, time_field: str | None
 ) -> None:
     """CREATE STREAM or TABLE for ksqlDB. Checked against its documentation, not run."""
-    from connector.core.ddl import as_script
+    from connector.core.flink import as_script
     from connector.core.ksql import KsqlKind, ksql_statements
 
     config = sources.load().config

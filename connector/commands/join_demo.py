@@ -121,8 +121,8 @@ def _when_there(config: Config) -> int:
 
 
 def _statements(config: Config) -> list[str]:
-    from connector.core.connections import flink_connection
-    from connector.core.ddl import FlinkKind, FlinkOptions, flink_statements
+    from connector.core.flink import FlinkKind, FlinkOptions, flink_statements
+    from connector.core.flink_connection import flink_connection
     from connector.core.table import read_table
     from connector.edges.registry import Registry, subject_of
     from connector.edges.topic_facts import topic_shape

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from connector.edges.log_events import LINES, Line
 from connector.edges.metrics import Metrics
-from connector.edges.telemetry_lines import LINES, Line
 
 _INTRODUCTION = """\
 # Metrics and log events
 
-<!-- Made from connector/edges/metrics.py and connector/edges/telemetry_lines.py by `make docs`; a test compares. -->
+<!-- Made from connector/edges/metrics.py and connector/edges/log_events.py by `make docs`; a test compares. -->
 
 ## Metrics
 

@@ -60,7 +60,7 @@ def with_sources(command: Callable[Concatenate[Sources, ...], _Result]) -> Calla
 
 def _masked(error: ConnectorError, sources: Sources) -> ConnectorError:
     """What servers and libraries say is repeated in it; they may say too much."""
-    from connector.edges.log import cleaner
+    from connector.edges.log_format import cleaner
 
     clean = cleaner(secret for each in sources.loaded for secret in each.secret_values())
     if isinstance(error, ConfigurationError):

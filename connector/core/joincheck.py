@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from connector.core.partitioners import Partitioner, Placement, placement
+from connector.core.partitioner_guess import Partitioner, Placement, placement
 from connector.core.table import BadType
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from connector.core.ddl import TopicShape
 from connector.core.errors import ConfigurationError
-from connector.core.sql import quoted_name, quoted_text
+from connector.core.flink import TopicShape
+from connector.core.sql_quoting import quoted_name, quoted_text
 from connector.core.table import Column, ColumnKind, RecordTable
 
 CHECKED_AGAINST = "ksqlDB 0.30.0 (its repository, August 2026)"

@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from connector.core.admit import CONTENT_UNKNOWN, Admission, History, append_all, content_hash, newest_of
+from connector.core.dead_letters import DeadLetter, RecentRejects
 from connector.core.encode import RecordEncoder
 from connector.core.feed_time import FeedTime
 from connector.core.gaps import GapFinder, Witness
@@ -19,9 +20,6 @@ from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tic
 
 _UNSEEN = repeat(-1)
 
-REPEAT_WITHIN_NS = 60 * 10**9
-"""The same refused bytes within this time are counted and not written again: a sibling socket brought them too."""
-
 
 class Record(NamedTuple):
     """A tick as produced: key, record timestamp, value."""
@@ -29,11 +27,6 @@ class Record(NamedTuple):
     symbol: str
     event_time_ms: int
     value: bytes
-
-
-class DeadLetter(NamedTuple):
-    reject: Reject
-    frame: Frame
 
 
 @dataclass(slots=True)
@@ -109,14 +102,14 @@ class Pipeline:
         self._gaps = GapFinder(history, witness)
         self._graveyard = Graveyard(history, tombstone_after_ms)
         self._feed_time = FeedTime(history.cadence_ms)
-        self._refused: dict[int, int] = {}
+        self._recent = RecentRejects()
         self._unknown_fields: set[str] = set()
         self._symbol_sets: dict[frozenset[str], frozenset[str]] = {}
         self._last_set: tuple[Sequence[str], frozenset[str]] = ((), frozenset())
 
     def history_loaded(self) -> None:
         """The history was read anew, or rolled back: nothing that was told in a lost transaction is taken as told."""
-        self._refused.clear()
+        self._recent.forget()
         self._feed_time.forget()
         self._gaps.history_loaded()
         self._graveyard.forget()
@@ -249,19 +242,10 @@ class Pipeline:
 
     def _reject(self, reject: Reject, frame: Frame, batch: Batch) -> None:
         self._gaps.rejected(reject, frame.received_at_ns // 1_000_000)
-        key = hash((reject.reason, reject.data))
-        last_ns = self._refused.get(key)
-        repeated = last_ns is not None and frame.received_at_ns - last_ns < REPEAT_WITHIN_NS
+        repeated = self._recent.is_repeated(reject, frame.received_at_ns)
         if not repeated:
-            if len(self._refused) >= 4096:
-                self._forget_refused(frame.received_at_ns)
-            self._refused[key] = frame.received_at_ns
             batch.letters.append(DeadLetter(reject, frame))
         batch.told.append(Rejected(reject, repeated))
-
-    def _forget_refused(self, now_ns: int) -> None:
-        kept = {key: at for key, at in self._refused.items() if now_ns - at < REPEAT_WITHIN_NS}
-        self._refused = kept if len(kept) < 4096 else {}
 
     def _passage(self, normalized: Normalized, frame: Frame) -> Passage:
         ticks = Ticks.of(normalized.ticks)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from connector.core.outcomes import Outcome, good, note, problem, warning
+from connector.core.check_outcomes import Outcome, good, note, problem, warning
 
 REGISTER = "run: binance-kafka-source schema register"
 FULL_TRANSITIVE = "FULL_TRANSITIVE"

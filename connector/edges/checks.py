@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from connector.core.feed_judge import judge_clock, judge_rest_rows
+from connector.core.check_feed import judge_clock, judge_rest_rows
+from connector.core.check_outcomes import Grade, Outcome, good, problem
 from connector.core.normalize import Normalizer
-from connector.core.outcomes import Grade, Outcome, good, problem
 from connector.core.schema import StreamSchema
 from connector.edges.checks_broker import BrokerQuestions, look_at_broker, look_at_transactions
 from connector.edges.checks_host import lock_holder, look_at_journal, look_at_port

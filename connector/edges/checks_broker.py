@@ -21,11 +21,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
     TopicDescription,
 )
 
+from connector.core.check_outcomes import Outcome, good, note, problem
+from connector.core.check_topics import Commands, Seen, Wanted, judge_replication, judge_retention, judge_topic
 from connector.core.errors import ConfigurationError, ConnectorError
 from connector.core.happenings import Happening, KafkaComplained
-from connector.core.outcomes import Outcome, good, note, problem
 from connector.core.secrets import without_userinfo
-from connector.core.topic_judge import Commands, Seen, Wanted, judge_replication, judge_retention, judge_topic
 from connector.edges.kafka_clients import Properties, admin_properties, new_admin, translated, try_out
 from connector.edges.kafka_writer import TransactionalWriter
 from connector.edges.topics import DEFAULT_PARTITIONS, TopicSpec

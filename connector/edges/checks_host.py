@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from connector.core.outcomes import Outcome, good, note, problem, warning, will_run
+from connector.core.check_outcomes import Outcome, good, note, problem, warning, will_run
 from connector.edges.journal_file import APPLICATION_ID
 
 _NETWORK = frozenset(

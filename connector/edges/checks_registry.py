@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from connector.core.check_outcomes import Outcome, good, note, problem, warning
 from connector.core.errors import ConfigurationError, ConnectorError
-from connector.core.outcomes import Outcome, good, note, problem, warning
 from connector.core.schema_judge import judge_compatibility, judge_pinned, judge_registered
 from connector.edges.registry import Registry
 

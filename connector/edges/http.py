@@ -15,7 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import make_wsgi_app
 
 from connector.core.errors import ConfigurationError
-from connector.core.status import Status, why_not_alive, why_not_ready
+from connector.core.process_status import Status, why_not_alive, why_not_ready
 from connector.edges.status_page import status_page
 from connector.edges.telemetry import Telemetry
 

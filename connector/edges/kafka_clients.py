@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, murmur2
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from connector.core.errors import ConfigurationError, ConnectorError, RetryableError
@@ -84,11 +84,6 @@ def consumer_properties(given: Properties, *, committed_only: bool = True) -> di
 def admin_properties(given: Properties) -> dict[str, Any]:
     kept = consumer_properties(given)
     return {k: v for k, v in kept.items() if k in given or k in _SHARED}
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Java's default partition of a key: murmur2, as Kafka Streams, ksqlDB and Flink expect it."""
-    return int(murmur2(key, partitions))
 
 
 _DENIED = frozenset(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from connector.core.dead_letters import DeadLetter
 from connector.core.happenings import (
     Committed,
     GapFound,
@@ -14,9 +15,10 @@ from connector.core.happenings import (
     TombstoneWritten,
 )
 from connector.core.ledger_events import EventEncoder, EventKind, FeedEvent
-from connector.core.pipeline import Batch, DeadLetter
+from connector.core.pipeline import Batch
 from connector.core.values import Reason
-from connector.edges.kafka_clients import Properties, partition_of
+from connector.edges.kafka_clients import Properties
+from connector.edges.kafka_partition import partition_of
 from connector.edges.kafka_writer import Outgoing, Records, headers_of
 
 DEAD_LETTER_MAX_BYTES = 64 * 1024

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from connector.core.backoff import AttemptGate, Backoff
+from connector.core.exchange_refusal import refusal
 from connector.core.happenings import FeedRefused, SocketClosed, SocketFailed, SocketOpened, Tell
-from connector.core.refusal import refusal
 from connector.core.rotation import Rotation
 from connector.core.watch import Life, Pulse
 from connector.edges.clock import Clock, first_of

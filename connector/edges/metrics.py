@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 
 from connector.core.happenings import KafkaMeasured
+from connector.core.process_status import Status
 from connector.core.quality import FINDINGS
-from connector.core.status import Status
 from connector.core.values import Reason
 
 PREFIX = "binance_kafka_source"

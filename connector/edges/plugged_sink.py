@@ -10,16 +10,16 @@ import threading
 import time
 
 from connector.core.admit import CONTENT_UNKNOWN, History
-from connector.core.delivery import Delivery, TickSink, delivery_of
 from connector.core.encode import RecordEncoder
 from connector.core.errors import RetryableError
 from connector.core.happenings import RoleChanged, Tell, Waiting
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Pipeline
 from connector.core.schema import StreamSchema
+from connector.core.tick_sink import Delivery, TickSink, delivery_of
 from connector.edges.journal import Journal
 from connector.edges.kafka_records import told_of
-from connector.edges.sink import (
+from connector.edges.kafka_sink import (
     BYTES_A_STEP,
     FRAMES_A_STEP,
     HISTORY_TRIMMED_EVERY_S,
@@ -34,7 +34,7 @@ LONGEST_RETRY_AFTER_S = 10.0
 
 
 class PluggedSink:
-    """Has the methods of :class:`connector.edges.sink.Sink` that the runner calls; so may any thread."""
+    """Has the methods of :class:`connector.edges.kafka_sink.Sink` that the runner calls; so may any thread."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connector.core.envelope import Data, Refused
 from connector.core.errors import ConfigurationError
-from connector.core.refusal import refusal
+from connector.core.exchange_refusal import refusal
 from connector.core.schema import RestSpec, StreamSchema
 from connector.edges.clock import Clock
 from connector.edges.feed import Inspector, places

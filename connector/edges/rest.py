@@ -13,8 +13,8 @@ import msgspec
 
 from connector.core.backoff import Backoff
 from connector.core.budget import WeightBudget
+from connector.core.exchange_refusal import refusal
 from connector.core.happenings import FeedRefused, FrameReceived, FrameRepeated, RestFailed, RestFillChanged, Tell
-from connector.core.refusal import refusal
 from connector.core.schema import RestSpec, StreamSchema
 from connector.core.values import Frame, Origin
 from connector.edges.clock import Clock

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from connector.core.happenings import GapFound, QualityFound, Rejected
-from connector.core.status import Status, age_ms, why_not_ready
+from connector.core.process_status import Status, age_ms, why_not_ready
 from connector.edges.telemetry import Logged, Telemetry
 
 REFRESH_S = 2

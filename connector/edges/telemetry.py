@@ -1,6 +1,6 @@
 """Log, metrics, and what the status page shows of the past.
 
-What becomes of each happening stands in :mod:`connector.edges.telemetry_lines`.
+What becomes of each happening stands in :mod:`connector.edges.log_events`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, TextIO
 
 from connector.core.happenings import Committed, FrameReceived, Happening, LogLinesLost, Rejected
 from connector.core.log_repeats import Repeats
-from connector.core.status import Status, why_not_ready
-from connector.edges.log import LogFormat, LogLevel, cleaner, open_log
+from connector.core.process_status import Status, why_not_ready
+from connector.edges.log_events import LINES, Fields, Line
+from connector.edges.log_format import LogFormat, LogLevel, cleaner, open_log
 from connector.edges.log_writer import LineWriter, standard_error
 from connector.edges.metrics import Metrics
-from connector.edges.telemetry_lines import LINES, Fields, Line
 
 _RECENT = 10
 _RATE_WINDOW_S = 60.0

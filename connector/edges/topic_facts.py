@@ -12,8 +12,8 @@ import fastavro
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from fastavro.schema import SchemaParseException, UnknownType
 
-from connector.core.ddl import TopicShape
 from connector.core.errors import ConfigurationError, RetryableError
+from connector.core.flink import TopicShape
 from connector.core.happenings import Happening
 from connector.core.joincheck import PartitionFacts, SampledRecord, TopicFacts, ValueForm, framed_schema_id
 from connector.core.table import bad_types, read_record, time_field_of

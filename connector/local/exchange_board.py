@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from connector.local.exchange_connection import ConnectionInfo, Selector, Subscriber, is_known
 from connector.local.exchange_rest import Reply
-from connector.local.faults import Fault, Frame, Turn
+from connector.local.frame_faults import Fault, Frame, Turn
 from connector.local.market import ARRAY_STREAM, Market, Snapshot
 from connector.local.truth import FaultySend, SentPeriod, Truth
 

@@ -12,11 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeVar
 
-from connector.local import faults
+from connector.local import frame_faults
 from connector.local.exchange_board import Board, Gate
 from connector.local.exchange_connection import Selector, Subscriber
 from connector.local.exchange_rest import Reply, refusal
-from connector.local.faults import Fault, Mutation, Patch, Shape
+from connector.local.frame_faults import Fault, Mutation, Patch, Shape
 
 T = TypeVar("T")
 _OTHER_VALUE: Final[Patch] = {"i": "1.23456789"}
@@ -63,26 +63,26 @@ class FaultOrders(ABC):
 
     def stall(self, select: Selector = "all", *, duration_s: float | None = None) -> Fault:
         """Open, answering pings, without data."""
-        return self._order("stall", faults.nothing, select, None, duration_s)
+        return self._order("stall", frame_faults.nothing, select, None, duration_s)
 
     def skip_period(self, select: Selector = "all", periods: int = 1) -> Fault:
         """The selected connections do not get the next periods."""
-        return self._order("skip_period", faults.nothing, select, periods)
+        return self._order("skip_period", frame_faults.nothing, select, periods)
 
     def freeze(self, select: Selector = "all", *, duration_s: float | None = None) -> Fault:
         """The last data again and again, event time included."""
-        return self._order("freeze", faults.freeze(), select, None, duration_s)
+        return self._order("freeze", frame_faults.freeze(), select, None, duration_s)
 
     def garbage(self, payload: bytes | str, select: Selector = "all", periods: int = 1) -> Fault:
         """The given bytes instead of the data; :meth:`send` sends them beside it."""
         data = payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else payload
-        return self._order("garbage", faults.garbage(data), select, periods)
+        return self._order("garbage", frame_faults.garbage(data), select, periods)
 
     def bad_element(
         self, change: Patch | Mutation, symbol: str | None = None, select: Selector = "all", periods: int = 1
     ) -> Fault:
         """One element (the symbol's, or the first) changed by a patch or a function; its neighbours remain."""
-        return self._order("bad_element", faults.bad_element("bad_element", change, symbol), select, periods)
+        return self._order("bad_element", frame_faults.bad_element("bad_element", change, symbol), select, periods)
 
     def bad_event_time(
         self, offset_ms: int, symbol: str | None = None, select: Selector = "all", periods: int = 1
@@ -92,21 +92,21 @@ class FaultOrders(ABC):
         def moved(element: dict[str, Any]) -> dict[str, Any]:
             return {**element, "E": element["E"] + offset_ms}
 
-        return self._order("bad_event_time", faults.bad_element("bad_event_time", moved, symbol), select, periods)
+        return self._order("bad_event_time", frame_faults.bad_element("bad_event_time", moved, symbol), select, periods)
 
     def time_shift(
         self, offset_ms: int, select: Selector = "all", periods: int | None = None, *, duration_s: float | None = None
     ) -> Fault:
         """Every event time off by so much."""
-        return self._order("time_shift", faults.time_shift(offset_ms), select, periods, duration_s)
+        return self._order("time_shift", frame_faults.time_shift(offset_ms), select, periods, duration_s)
 
     def duplicate(self, select: Selector = "all", periods: int = 1) -> Fault:
         """Each frame twice."""
-        return self._order("duplicate", faults.duplicate, select, periods)
+        return self._order("duplicate", frame_faults.duplicate, select, periods)
 
     def duplicate_element(self, symbol: str | None = None, select: Selector = "all", periods: int = 1) -> Fault:
         """One element twice within its array."""
-        return self._order("duplicate", faults.duplicate_element(symbol), select, periods)
+        return self._order("duplicate", frame_faults.duplicate_element(symbol), select, periods)
 
     def conflict(
         self,
@@ -116,19 +116,19 @@ class FaultOrders(ABC):
         periods: int = 1,
     ) -> Fault:
         """Behind the true frame one element again: same symbol and event time, other value."""
-        return self._order("conflict", faults.conflict(change, symbol), select, periods)
+        return self._order("conflict", frame_faults.conflict(change, symbol), select, periods)
 
     def split(self, parts: int = 2, select: Selector = "all", periods: int | None = 1) -> Fault:
         """Each array over so many messages."""
-        return self._order("split", faults.split(parts), select, periods)
+        return self._order("split", frame_faults.split(parts), select, periods)
 
     def fragmented(self, parts: int = 3, select: Selector = "all", periods: int | None = 1) -> Fault:
         """Each message in so many WebSocket fragments."""
-        return self._order("fragmented", faults.fragmented(parts), select, periods)
+        return self._order("fragmented", frame_faults.fragmented(parts), select, periods)
 
     def late(self, after: int = 1, select: Selector = "all") -> Fault:
         """The next frame held back until ``after`` further ones were sent."""
-        return self._order("late", faults.late(after), select, after + 1)
+        return self._order("late", frame_faults.late(after), select, after + 1)
 
     # Requests that come from now on.
 

@@ -21,8 +21,8 @@ from connector.core.happenings import Tell
 from connector.edges.journal_file import connect
 from connector.edges.kafka_follower import Follower
 from connector.edges.kafka_records import SinkOptions
+from connector.edges.kafka_sink import Guards
 from connector.edges.kafka_writer import TransactionalWriter, Writer
-from connector.edges.sink import Guards
 from connector.runner import Connector, live
 
 

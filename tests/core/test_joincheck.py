@@ -21,7 +21,7 @@ from connector.core.joincheck import (
     key_form,
     key_text,
 )
-from connector.core.partitioners import crc32_partition, murmur2_partition
+from connector.core.partitioner_guess import crc32_partition, murmur2_partition
 from connector.core.table import BadType
 from connector.local.market import symbol_names
 

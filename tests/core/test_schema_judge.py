@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connector.core.outcomes import Grade
+from connector.core.check_outcomes import Grade
 from connector.core.schema_judge import first_difference, judge_compatibility, judge_pinned, judge_registered
 
 TEXT = (Path(__file__).parents[2] / "schemas" / "asset_index.avsc").read_text(encoding="utf-8")

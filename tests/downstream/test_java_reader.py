@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from connector.core.partitioners import murmur2_partition
+from connector.core.partitioner_guess import murmur2_partition
 from connector.local.stack import LocalStack
 from tests.downstream.conftest import Case
 from tests.downstream.topics import ROOT

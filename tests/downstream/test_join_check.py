@@ -23,7 +23,7 @@ from confluent_kafka.schema_registry import Schema as RegistrySchema
 from connector.cli import cli
 from connector.core.errors import ConfigurationError
 from connector.core.joincheck import JoinReport, TopicFacts, check_join
-from connector.core.partitioners import crc32_partition, murmur2_partition
+from connector.core.partitioner_guess import crc32_partition, murmur2_partition
 from connector.edges.topic_facts import topic_facts
 from connector.local.stack import LocalStack
 from tests.downstream.conftest import Case

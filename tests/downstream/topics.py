@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from connector.config import TopicOptions
 from connector.core.encode import RecordEncoder
 from connector.core.normalize import Normalizer
-from connector.core.partitioners import murmur2_partition
+from connector.core.partitioner_guess import murmur2_partition
 from connector.core.values import Frame, Origin
 from connector.edges.registry import Registry, subject_of
 from connector.edges.schema_files import load_schema

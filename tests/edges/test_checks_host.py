@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.core.outcomes import Grade
+from connector.core.check_outcomes import Grade
 from connector.edges import checks_host
 from connector.edges.checks_host import file_system_of, lock_holder, look_at_journal, look_at_port
 

@@ -13,12 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connector.core.errors import ConfigurationError
 from connector.core.happenings import GapFound, Rejected
-from connector.core.status import SocketStatus, Status
+from connector.core.process_status import SocketStatus, Status
 from connector.edges import http as edge
 from connector.edges.http import MOST_REQUESTS, HttpServer
 from connector.edges.status_page import status_page
 from connector.edges.telemetry import Telemetry
-from tests.core.test_status import NOW_MS, STATUS
+from tests.core.test_process_status import NOW_MS, STATUS
 from tests.edges.test_telemetry import REJECT
 
 

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import string
 import time
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from hypothesis import given
-from hypothesis import strategies as st
 
 from connector.core.errors import ConfigurationError, RetryableError
 from connector.core.happenings import Happening, KafkaComplained
@@ -15,12 +12,10 @@ from connector.edges.kafka_clients import (
     admin_properties,
     consumer_properties,
     new_producer,
-    partition_of,
     producer_properties,
     translated,
     unheard,
 )
-from tests.judge import java_partition
 
 GIVEN = {
     "bootstrap.servers": "127.0.0.1:9092",
@@ -31,11 +26,6 @@ GIVEN = {
     "transaction.timeout.ms": 1000,
     "fetch.max.bytes": 1_000_000,
 }
-
-
-@given(st.text(string.ascii_uppercase + string.digits, min_size=1, max_size=20), st.integers(1, 64))
-def test_the_partition_is_javas(key: str, partitions: int) -> None:
-    assert partition_of(key.encode(), partitions) == java_partition(key.encode(), partitions)
 
 
 def test_each_client_gets_its_own_properties() -> None:

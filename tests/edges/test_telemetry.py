@@ -30,10 +30,10 @@ from connector.core.happenings import (
 )
 from connector.core.values import Reason, Reject
 from connector.edges import telemetry as telemetry_module
+from connector.edges.log_events import LINES
 from connector.edges.log_writer import MOST_WAITING
 from connector.edges.telemetry import Telemetry
-from connector.edges.telemetry_lines import LINES
-from tests.core.test_status import NOW_MS, STATUS
+from tests.core.test_process_status import NOW_MS, STATUS
 
 REJECT = Reject(Reason.SCALE, "index_price", "more than 8 decimals", b'{"s":"BTCUSD"}', "BTCUSD", "!assetIndex@arr")
 COMMITTED = Committed(
@@ -111,7 +111,7 @@ def bench() -> Bench:
 
 def test_every_happening_has_a_line() -> None:
     missing = [kind.__name__ for kind in kinds() if kind not in LINES]
-    assert not missing, f"add a line to connector/edges/telemetry_lines.py for {missing}"
+    assert not missing, f"add a line to connector/edges/log_events.py for {missing}"
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)

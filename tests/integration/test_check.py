@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from connector.cli import exit_code_of
 from connector.commands.check import _show_table
-from connector.core.outcomes import Grade, Outcome
+from connector.core.check_outcomes import Grade, Outcome
 from connector.edges.journal import Journal
 from connector.local.exchange import ExchangeThread
 from connector.local.market import symbol_names

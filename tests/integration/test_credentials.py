@@ -15,6 +15,7 @@ import pytest
 from connector.cli import exit_code_of
 from connector.commands.check import questions_of
 from connector.config import load_config
+from connector.core.check_outcomes import Grade
 from connector.core.errors import ConfigurationError
 from connector.core.happenings import (
     Committed,
@@ -24,7 +25,6 @@ from connector.core.happenings import (
     KafkaComplained,
     RoleChanged,
 )
-from connector.core.outcomes import Grade
 from connector.core.secrets import MASK
 from connector.core.values import Frame
 from connector.edges import credentials

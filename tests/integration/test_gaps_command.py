@@ -11,7 +11,8 @@ from confluent_kafka import Producer
 
 from connector.cli import exit_code_of
 from connector.core.ledger_events import EventEncoder, EventKind, FeedEvent
-from connector.edges.kafka_clients import partition_of, producer_properties
+from connector.edges.kafka_clients import producer_properties
+from connector.edges.kafka_partition import partition_of
 from connector.edges.registry import Registry, subject_of
 from connector.edges.schema_files import find_schema_file, read_schema_file
 from connector.edges.topics import ensure_topics, wanted_topics

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from connector.local.exchange import ExchangeThread
-from connector.local.faults import REMOVE, Mutation, Patch
+from connector.local.frame_faults import REMOVE, Mutation, Patch
 from connector.local.stack import LocalStack
 from tests.chaos.replica import Replica
 from tests.integration.bench import Bench, json_lines, newest, until

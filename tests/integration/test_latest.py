@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 
 from connector.config import load_config
 from connector.core.happenings import PartitionsGrown, TombstoneWritten
-from connector.edges import sink
+from connector.edges import kafka_sink
 from connector.edges.topic_reader import Row, TopicReader
 from connector.local.stack import LocalStack
 from connector.runner import sink_options
@@ -115,7 +115,7 @@ def test_a_symbol_that_went_before_a_restart_gets_one_tombstone_and_its_return_i
 def test_when_the_topic_gets_more_partitions_the_compacted_one_keeps_its_keys_where_they_are(
     stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sink, "PARTITIONS_CHECKED_EVERY_S", 0.5)
+    monkeypatch.setattr(kafka_sink, "PARTITIONS_CHECKED_EVERY_S", 0.5)
     latest = f"{topic_name}.latest"
     only = Replica(tmp_path, "only", stack, topic_name, latest=latest)
     running.callback(only.end)

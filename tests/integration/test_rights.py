@@ -17,9 +17,9 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # publ
 from connector.cli import exit_code_of
 from connector.commands.check import questions_of
 from connector.config import Config, load_config
+from connector.core.check_outcomes import Grade, Outcome
 from connector.core.errors import ConfigurationError, FatalError
 from connector.core.happenings import Committed, Happening, TransactionFailed
-from connector.core.outcomes import Grade, Outcome
 from connector.core.values import Frame
 from connector.edges.checks_broker import look_at_broker, look_at_transactions
 from connector.edges.schema_files import load_schema

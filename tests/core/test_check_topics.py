@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.outcomes import Grade, Outcome, will_run
-from connector.core.topic_judge import DAY_MS, Commands, Seen, Wanted, duration, judge_topic
+from connector.core.check_outcomes import Grade, Outcome, will_run
+from connector.core.check_topics import DAY_MS, Commands, Seen, Wanted, duration, judge_topic
 
 COMMANDS = Commands("broker:9092", "User:connector")
 RIGHTS = ("DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE")

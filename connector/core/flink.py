@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from connector.core.errors import ConfigurationError
-from connector.core.sql import quoted_name, quoted_text
+from connector.core.sql_quoting import quoted_name, quoted_text
 from connector.core.table import Column, ColumnKind, RecordTable
 
 

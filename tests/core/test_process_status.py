@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from connector.core.status import Status, age_ms, why_not_alive, why_not_ready
+from connector.core.process_status import Status, age_ms, why_not_alive, why_not_ready
 
 NOW_MS = 1_800_000_000_000
 

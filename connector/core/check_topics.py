@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from connector.core.outcomes import Outcome, good, note, problem, warning
+from connector.core.check_outcomes import Outcome, good, note, problem, warning
 
 DAY_MS = 86_400_000
 _DAYS_BYTES = 540_000_000

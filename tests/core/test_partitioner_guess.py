@@ -9,7 +9,7 @@ from confluent_kafka import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.partitioners import Partitioner, crc32_partition, murmur2_partition, placement
+from connector.core.partitioner_guess import Partitioner, crc32_partition, murmur2_partition, placement
 from connector.local.market import symbol_names
 
 KEYS = [name.encode() for name in symbol_names(60)]

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from connector.core.delivery import Delivery, delivery_of
 from connector.core.ledger_events import EventKind
 from connector.core.pipeline import Batch
+from connector.core.tick_sink import Delivery, delivery_of
 from connector.core.values import Reason
 from tests.core.test_pipeline import SCHEMA, START_MS, Case, element
 

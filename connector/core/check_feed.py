@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from connector.core.check_outcomes import Outcome, good, note, problem, warning
 from connector.core.normalize import Normalizer
-from connector.core.outcomes import Outcome, good, note, problem, warning
 from connector.core.values import Frame, Origin
 
 AHEAD_WORTH_TELLING_MS = 1_000

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from connector.core.feed_judge import judge_clock, judge_rest_rows
+from connector.core.check_feed import judge_clock, judge_rest_rows
+from connector.core.check_outcomes import Grade
 from connector.core.normalize import Normalizer
-from connector.core.outcomes import Grade
 from connector.core.schema import parse_schema
 
 ROOT = Path(__file__).parents[2]

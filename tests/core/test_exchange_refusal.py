@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core.refusal import MAX_STAY_AWAY_S, refusal
+from connector.core.exchange_refusal import MAX_STAY_AWAY_S, refusal
 
 NOW_MS = 1_790_000_000_000
 

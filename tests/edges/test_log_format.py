@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from connector.edges.log import LONGEST_TEXT, LogFormat, LogLevel, cleaner, open_log
+from connector.edges.log_format import LONGEST_TEXT, LogFormat, LogLevel, cleaner, open_log
 
 
 def logged(log_format: LogFormat, log_level: LogLevel = "info", **fields: object) -> str:

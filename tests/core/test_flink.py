@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from connector.core.connections import flink_connection
-from connector.core.ddl import FlinkKind, FlinkOptions, TopicShape, as_script, flink_statements, interval
 from connector.core.errors import ConfigurationError
+from connector.core.flink import FlinkKind, FlinkOptions, TopicShape, as_script, flink_statements, interval
+from connector.core.flink_connection import flink_connection
 from connector.core.ksql import KsqlKind, ksql_name, ksql_statements
 from connector.core.table import RecordTable, read_table
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connector.local.faults import REMOVE
+from connector.local.frame_faults import REMOVE
 from tests.local.wire import ARRAY, T0, clients, is_silent, manual_exchange, receive, receive_raw, sent
 
 SYMBOLS = ("BTCUSD", "ETHUSD", "USDTUSD")
