@@ -32,8 +32,6 @@ _PRODUCER: Properties = {
     "enable.idempotence": True,
     "acks": "all",
     "allow.auto.create.topics": False,
-    # A batch is flushed, which sends at once: this only keeps librdkafka from sending in crumbs before it is whole.
-    "linger.ms": 50,
     "queue.buffering.max.kbytes": 65_536,
     "queue.buffering.max.messages": 200_000,
     "delivery.report.only.error": True,
