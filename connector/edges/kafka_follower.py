@@ -219,18 +219,21 @@ class Follower:
             raise translated(error, f"following {message.topic() or self._topic}, which needs the right READ")
 
     def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
-        """Read until every partition is at its end offset."""
+        """Read until every partition is at its end offset: however long that is, as long as it gets on."""
         deadline = time.monotonic() + timeout_s
         while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
             if time.monotonic() > deadline:
                 behind = {p: (self._positions.get(p, 0), end) for p, end in ends.items()}
                 raise RetryableError(
-                    f"reading {self._topic} to its end takes longer than {timeout_s:.0f} s (position, end by "
+                    f"reading {self._topic} to its end gets no further for {timeout_s:.0f} s (position, end by "
                     f"partition: {behind}); an open transaction of another transactional.id would explain it"
                 )
+            before = self._positions.copy()
             self.poll(0.1)
             for at in self._open_consumer().position([TopicPartition(self._topic, partition) for partition in ends]):
                 self._positions[at.partition] = max(self._positions.get(at.partition, 0), at.offset)
+            if self._positions != before:
+                deadline = time.monotonic() + timeout_s
 
     def end_offsets(self, *, committed_only: bool = False) -> dict[int, int]:
         """Where each partition ends: the high watermark, or the last stable offset for ``committed_only``."""
