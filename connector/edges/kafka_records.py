@@ -22,6 +22,8 @@ from connector.edges.kafka_partition import partition_of
 from connector.edges.kafka_writer import Outgoing, Records, headers_of
 
 DEAD_LETTER_MAX_BYTES = 64 * 1024
+LONGEST_STREAM = 256
+"""As a header; an envelope can name a stream of any length, and Kafka would refuse the record again and again."""
 
 _SYMBOL_KINDS = frozenset({EventKind.SYMBOL_APPEARED, EventKind.SYMBOL_VANISHED, EventKind.SYMBOL_RETURNED})
 
@@ -111,7 +113,7 @@ class Outbox:
             reason=reject.reason.value,
             field=reject.field,
             detail=reject.detail,
-            stream=reject.stream,
+            stream=reject.stream[:LONGEST_STREAM],
             connection=frame.connection,
             received_time=str(frame.received_at_ns // 1_000_000),
             **({"cut_from_bytes": str(len(reject.data))} if cut else {}),
