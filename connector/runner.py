@@ -147,7 +147,7 @@ class Connector:
             journal=self.journal,
             prepare=self._prepare,
             feed_state=lambda: ADVANCING if historical else self.feed_state(),
-            aside=self.ledger.produce,
+            aside=self.ledger.deliver,
             tell=self.tell,
             guards=guards,
         )

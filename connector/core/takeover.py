@@ -144,7 +144,7 @@ class TakeoverRule:
 
 @dataclass(slots=True)
 class Offer:
-    """Of a writer whose sockets are all down: another one may have what it lacks.
+    """Of a writer whose sockets are all down, or bring nothing: another one may have what it lacks.
 
     When its feed is back, it leaves that one a moment before it writes on. Both at most once in ten seconds: a feed
     that comes and goes must not keep everything waiting. Times are monotonic seconds.
@@ -157,13 +157,23 @@ class Offer:
     def must_be_made(self, *, feed_down: bool, now_s: float) -> bool:
         """To be asked again and again; true once each time that others are to be asked to write."""
         if feed_down:
-            due = not self._stands and (self._made_at_s is None or now_s - self._made_at_s > OFFERED_EVERY_S)
-            if due:
-                self._stands, self._made_at_s = True, now_s
+            due = not self._stands and self._may_be_made(now_s)
+            self._stands = self._stands or due
             return due
         if self._stands:
             self._stands, self._until_s = False, now_s + HELD_AFTER_DOWN_S
         return False
+
+    def must_be_repeated(self, now_s: float) -> bool:
+        """Whether others are to be asked by a writer that has just written rows from REST: they keep the topic
+        advancing, so one whose sockets are well, and came back later than these went, would follow for ever."""
+        return self._may_be_made(now_s)
+
+    def _may_be_made(self, now_s: float) -> bool:
+        due = self._made_at_s is None or now_s - self._made_at_s > OFFERED_EVERY_S
+        if due:
+            self._made_at_s = now_s
+        return due
 
     def holds(self, now_s: float) -> bool:
         """Whether what has come since waits for another one to take over."""

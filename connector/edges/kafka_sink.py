@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from random import random
 
 from connector.core.admit import History
+from connector.core.dead_letters import DeadLetter
 from connector.core.encode import RecordEncoder
 from connector.core.errors import RetryableError
 from connector.core.happenings import (
@@ -54,6 +55,7 @@ REST_HELD_TAKEOVERS = 4.0
 """Rows from REST wait for so many times the time after which another replica takes over."""
 FRAMES_A_STEP = 512
 BYTES_A_STEP = 4 * 1024 * 1024
+LETTERS_AT_ONCE = 1000
 WAITING_FRAMES = 4096
 """Frames whose passage a replica keeps in mind; the rest wait in the journal."""
 
@@ -110,7 +112,8 @@ class Sink:
     ``prepare`` is called on the sink's thread, again after each
     :class:`RetryableError`; any other exception ends the thread and stands in
     :attr:`failure`. ``feed_state`` tells how this replica's own feed is (:mod:`connector.core.witness` has the
-    words). ``aside`` produces a record at once and outside any transaction.
+    words). ``aside`` produces records outside any transaction and returns when they are acknowledged; it raises
+    :class:`RetryableError` where they are not.
     """
 
     def __init__(
@@ -123,7 +126,7 @@ class Sink:
         journal: Journal,
         prepare: Callable[[], Prepared],
         feed_state: Callable[[], str],
-        aside: Callable[[Outgoing], None],
+        aside: Callable[[Iterable[Outgoing]], None],
         tell: Tell,
         guards: Guards | None = None,
     ) -> None:
@@ -326,13 +329,15 @@ class Sink:
     def _hear(self, value: bytes) -> None:
         """What another replica says in the ledger."""
         heard = self._events.decode(value)
-        if heard is None or self._writer is not None:
+        if heard is None:
             return
         event, replica = heard
         if replica == self._options.replica:
             self._rule.heard_itself = True
             return
         self._rule.heard_others = True
+        if self._writer is not None:
+            return
         if event.kind is EventKind.WRITER_WANTED:
             self._rule.asked(event.time, self._follower.newest_ms)
         elif event.kind is EventKind.TAKING_OVER:
@@ -340,22 +345,40 @@ class Sink:
 
     def _trim(self) -> None:
         follows, through = self._writer is None, 0
+        letters: list[DeadLetter] = []
         for seq, passage in self._waiting.take_passed(self._follower.passed, follows=follows):
             through = seq
             if follows and self._pipeline.is_overtaken(passage):
-                self._give_up(seq)
+                letters += self._overtaken(seq)
+                if len(letters) >= LETTERS_AT_ONCE:
+                    break  # the rest at the next step
+        if letters:
+            self._give_up(letters)
         if through:
             self._journal.trim(through)
 
-    def _give_up(self, seq: int) -> None:
-        """This replica accepted ticks that the writer did not have, and the topic has gone on: they leave a trace.
+    def _overtaken(self, seq: int) -> list[DeadLetter]:
+        return [
+            letter
+            for entry in self._journal.read(seq - 1, max_frames=1, max_bytes=1)
+            if entry.seq == seq  # else it went at the journal's bound
+            for letter in self._pipeline.overtaken(entry.frame)
+        ]
+
+    def _give_up(self, letters: list[DeadLetter]) -> None:
+        """This replica accepted ticks that the writer did not have, and the topic has gone on: they leave a trace,
+        before they leave the journal.
 
         Its own letters go without a transaction: it does not write the topic.
         """
-        for entry in self._journal.read(seq - 1, max_frames=1, max_bytes=1):
-            for letter in self._pipeline.overtaken(entry.frame):
-                self._tell(Rejected(letter.reject, repeated=False))
-                self._aside(self._outbox.letter(letter))
+        try:
+            self._aside(map(self._outbox.letter, letters))
+        except RetryableError:
+            self._pipeline.history_loaded()
+            self._go_back()
+            raise
+        for letter in letters:
+            self._tell(Rejected(letter.reject, repeated=False))
 
     # As follower
 
@@ -411,13 +434,16 @@ class Sink:
         self._chance = random()
         writer = self._guards.open_writer(self._options, self._tell)
         try:
+            # Who wrote before may have known of partitions that this replica has not looked for since.
+            if self._has_more_partitions():
+                self._open_follower(self._partitions)
             self._guards.read_to_end(self._follower, 30.0)
+            self._history.roll_back(self._follower.passed)
+            self._pipeline.history_loaded()
+            self._trim()
         except RetryableError:
             writer.close()
             raise
-        self._history.roll_back(self._follower.passed)
-        self._pipeline.history_loaded()
-        self._trim()
         beyond = len(self._waiting)
         self._go_back()
         self._latest.start(self._latest_partitions or 0)
@@ -461,6 +487,12 @@ class Sink:
         self._waiting.extend(passages)
         for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
             self._tell(happening)
+        if batch.values and entries[len(passages) - 1].frame.origin is Origin.REST and self._rule.heard_others:
+            self._ask_for_ticks(max(batch.event_times_ms))
+
+    def _ask_for_ticks(self, newest_ms: int) -> None:
+        if self._offer.must_be_repeated(time.monotonic()):
+            self._tell(WriterWanted("rows from REST", newest_ms))
 
     def _leaves_it_to_another(self) -> bool:
         """Whether what has come waits: this replica's own feed was down, and one whose was not may take over."""
@@ -509,16 +541,18 @@ class Sink:
             self._history.forget_old_periods()
         if now - self._partitions_at > PARTITIONS_CHECKED_EVERY_S:
             self._partitions_at = now
-            self._check_partitions()
+            self._has_more_partitions()
 
-    def _check_partitions(self) -> None:
+    def _has_more_partitions(self) -> bool:
+        """Whether the topic was given some: this replica stands down, and all of them are to be read."""
         before, after = self._follower.partitions, self._follower.partition_count()
         if after <= before:
-            return
+            return False
         self._tell(PartitionsGrown(self._options.topic, before, after))
         self._drop_writer("the topic has more partitions")
         self._partitions = after
         self._follower.close()
+        return True
 
     def _become(self, role: Role, reason: str) -> None:
         self._role = role

@@ -8,11 +8,12 @@ the tick that ended them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from connector.core.errors import RetryableError
 from connector.core.happenings import (
     FeedChanged,
     Happening,
@@ -28,7 +29,7 @@ from connector.core.happenings import (
 )
 from connector.core.ledger_events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
 from connector.core.witness import ADVANCING
-from connector.edges.kafka_clients import Complaints, Properties, new_producer, producer_properties
+from connector.edges.kafka_clients import Complaints, Properties, new_producer, producer_properties, translated
 from connector.edges.kafka_writer import Outgoing, produce_all
 
 _OF_THE_WRITER = frozenset({EventKind.GAP_OPENED, EventKind.QUALITY_FOUND, EventKind.QUALITY_CLEARED})
@@ -36,6 +37,7 @@ _OF_THE_WRITER = frozenset({EventKind.GAP_OPENED, EventKind.QUALITY_FOUND, Event
 EXPIRES_AFTER_MS = 300_000
 MOST_WAITING = 10_000
 OLD_CLIENT_FLUSH_S = 5.0
+DELIVERED_WITHIN_S = 30.0
 
 
 class Ledger:
@@ -55,6 +57,7 @@ class Ledger:
         self._producer: Producer | None = None
         self._encoder: EventEncoder | None = None
         self._early: list[FeedEvent] = []
+        self._failed = 0
 
     def open(self, encoder: EventEncoder) -> None:
         """Raises :class:`ConfigurationError` for properties that librdkafka refuses."""
@@ -72,6 +75,7 @@ class Ledger:
                 **producer_properties(self._properties),
                 "message.timeout.ms": EXPIRES_AFTER_MS,
                 "queue.buffering.max.messages": MOST_WAITING,
+                "on_delivery": self._delivered,
             },
             Complaints("ledger", self._tell),
         )
@@ -90,20 +94,33 @@ class Ledger:
         self._produce(event)
 
     def _produce(self, event: FeedEvent) -> None:
-        if self._encoder is None:
+        if self._producer is None or self._encoder is None:
             raise RuntimeError("open() first")
         value = self._encoder.encode(event, self._replica)
-        self.produce((self._topic, -1, event.about.encode(), value, event.time, None))
-
-    def produce(self, outgoing: Outgoing) -> None:
-        """Produce a record at once, outside any transaction."""
-        if self._producer is None:
-            raise RuntimeError("open() first")
+        entry = (self._topic, -1, event.about.encode(), value, event.time, None)
         try:
-            produce_all(self._producer, [outgoing], deadline=0.0)
+            produce_all(self._producer, [entry], deadline=0.0)
         except KafkaException:
             # The broker has been away for thousands of entries: the log and the metrics have them.
             return
+
+    def deliver(self, outgoing: Iterable[Outgoing]) -> None:
+        """Produce records outside any transaction, and return when all are acknowledged.
+
+        Raises :class:`RetryableError` where it is not known of all.
+        """
+        if self._producer is None:
+            raise RuntimeError("open() first")
+        producer, failed = self._producer, self._failed
+        try:
+            produce_all(producer, outgoing, deadline=time.monotonic() + DELIVERED_WITHIN_S)
+        except KafkaException as error:
+            raise translated(error, "writing dead letters") from error
+        if producer.flush(DELIVERED_WITHIN_S) or self._failed > failed:
+            raise RetryableError(f"writing dead letters: not acknowledged within {DELIVERED_WITHIN_S:.0f} s")
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        self._failed += error is not None
 
     def log_in(self, username: str, password: str) -> None:
         """The credentials for the client's next login. Any thread may call."""

@@ -271,8 +271,8 @@ _TABLE: tuple[Line[Any], ...] = (
         h.WriterWanted,
         "writer_wanted",
         "info",
-        "This replica asks for another one that holds what follows in the topic: it stops, its feed is down, or it "
-        "lacks ticks itself.",
+        "This replica asks for another one that holds what follows in the topic: it stops, its feed is down, it "
+        "has only rows from REST, or it lacks ticks itself.",
     ),
     Line(h.TakingOver, "taking_over", "info", "The answer: this replica holds what follows, and takes the lock."),
     Line(h.TookOver, "took_over", "warning", "This replica took the lock and may write.", _took_over),

@@ -207,3 +207,13 @@ def test_a_feed_that_comes_and_goes_does_not_keep_everything_waiting() -> None:
         offer.must_be_made(feed_down=tenth % 10 == 0, now_s=tenth / 10)
         held += offer.holds(tenth / 10)
     assert 0 < held <= 1000 * 0.16
+
+
+def test_a_writer_that_writes_rows_from_rest_asks_again_and_again_but_not_often() -> None:
+    offer = Offer()
+    assert offer.must_be_made(feed_down=True, now_s=0.0)
+    assert not offer.must_be_repeated(5.0)
+    assert offer.must_be_repeated(10.1)
+    assert not offer.must_be_repeated(20.0)
+    assert offer.must_be_repeated(20.3)
+    assert not offer.holds(20.3), "its feed is not back: what comes next waits for nobody"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from connector.core.dead_letters import DeadLetter
 from connector.core.ledger_events import EventEncoder
-from connector.core.pipeline import DeadLetter
 from connector.core.values import Frame, Reason, Reject
 from connector.edges.kafka_records import Outbox, SinkOptions
 from connector.edges.schema_files import find_schema_file, read_schema_file

@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
+    AdminClient,
+    NewPartitions,
+)
 
 from connector.core.encode import RecordEncoder
-from connector.core.happenings import GapFound, Happening, RoleChanged, TakingOver, TookOver, WriterWanted
+from connector.core.errors import RetryableError
+from connector.core.happenings import (
+    GapFound,
+    Happening,
+    RoleChanged,
+    SocketOpened,
+    TakingOver,
+    TookOver,
+    WriterWanted,
+)
 from connector.core.ledger_events import EventEncoder
 from connector.core.normalize import Normalizer
-from connector.core.values import Frame
-from connector.core.witness import ADVANCING
+from connector.core.takeover import Offer
+from connector.core.values import Frame, Origin
+from connector.core.witness import ADVANCING, DOWN, SILENT
 from connector.edges.journal import Journal
 from connector.edges.kafka_records import SinkOptions
 from connector.edges.kafka_sink import Prepared, Role, Sink
@@ -57,6 +71,8 @@ class Replica:
     ) -> None:
         self.told: list[Happening] = []
         self.aside: list[Outgoing] = []
+        self.unacknowledged = 0
+        self.feed = ADVANCING
         self.journal = Journal(
             folder / name, max_bytes=2**30, max_age_s=86_400, at_bound="drop-oldest", tell=self.told.append
         )
@@ -98,14 +114,22 @@ class Replica:
             make_encoder=lambda schema_id: RecordEncoder(SCHEMA, schema_id),
             journal=self.journal,
             prepare=prepare,
-            feed_state=lambda: ADVANCING,
-            aside=self.aside.append,
+            feed_state=lambda: self.feed,
+            aside=self.put_aside,
             tell=self.tell,
         )
         ledger = read_schema_file(find_schema_file("feed_event"))
         self.ledger = Ledger(kafka, f"{topic}.events", name, writes=lambda: self.is_writer, tell=self.told.append)
         self.ledger.open(EventEncoder(ledger, EVENT_SCHEMA_ID))
         self.sink.start()
+
+    def put_aside(self, outgoing: Iterable[Outgoing]) -> None:
+        if self.unacknowledged:
+            self.unacknowledged -= 1
+            raise RetryableError("not acknowledged")
+        letters = list(outgoing)
+        self.ledger.deliver(letters)
+        self.aside.extend(letters)
 
     def tell(self, happening: Happening) -> None:
         self.told.append(happening)
@@ -126,6 +150,12 @@ class Replica:
         self.ledger.close(5)
         self.journal.close(2)
         assert self.sink.failure is None, self.sink.failure
+
+
+def rest_rows(second: int) -> Frame:
+    prices = {field["rest"]: f"{second + 1}.5" for field in json.loads(SCHEMA.text)["fields"] if field.get("rest")}
+    rows = [{**prices, "symbol": symbol, "time": START_MS + second * 1000} for symbol in SYMBOLS]
+    return Frame(json.dumps(rows).encode(), time.time_ns(), "rest", "!assetIndex@arr", Origin.REST)
 
 
 def wait_for(condition: Callable[[], bool], within_s: float = 20.0) -> None:
@@ -269,8 +299,9 @@ def test_without_a_fence_a_writer_that_sees_another_one_stands_down(
     assert set(keys_and_times(stack, topic_name)) == set(expected(10))
 
 
+@pytest.mark.parametrize("unacknowledged", [0, 2])
 def test_what_a_follower_alone_had_is_a_dead_letter_once_the_topic_has_passed_it(
-    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+    unacknowledged: int, stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
 ) -> None:
     first = Replica(tmp_path, "first", stack, topic_name, exactly_once=True)
     running.callback(first.end)
@@ -278,6 +309,7 @@ def test_what_a_follower_alone_had_is_a_dead_letter_once_the_topic_has_passed_it
     wait_for(first.delivered)
     second = Replica(tmp_path, "second", stack, topic_name, exactly_once=True)
     running.callback(second.end)
+    second.unacknowledged = unacknowledged
     second.journal.put(frame(1))  # the first never has it
     for number in (2, 3):
         first.journal.put(frame(number))
@@ -326,3 +358,53 @@ def test_what_is_in_the_topic_is_not_written_again_after_a_start_from_an_old_jou
         second.journal.put(frame(number))
     wait_for(second.delivered)
     assert keys_and_times(stack, topic_name) == expected(12)
+
+
+def test_who_takes_over_reads_the_partitions_that_the_topic_got_meanwhile(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, takeover_after_s=3.0)
+    running.callback(second.end)
+    second.journal.put(frame(0))
+    wait_for(second.delivered)
+    second.sink._partitions_at = time.monotonic() + 60  # it looks when its time has come
+    admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers})
+    admin.create_partitions([NewPartitions(topic_name, 6)])[topic_name].result(10)
+    first.sink._partitions_at = 0.0
+    wait_for(lambda: RoleChanged("follower", "the topic has more partitions") in first.told)
+    for number in (1, 2):
+        for replica in (first, second):
+            replica.journal.put(frame(number))
+    wait_for(first.delivered)
+    first.end()
+    second.journal.put(frame(3))
+    wait_for(second.delivered)
+    assert keys_and_times(stack, topic_name) == expected(4)
+
+
+def test_a_writer_that_has_only_rows_from_rest_gives_way_to_one_that_has_ticks(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    """Also where that one came later than the writer's trouble."""
+    first = Replica(tmp_path, "first", stack, topic_name, takeover_after_s=0.1)
+    running.callback(first.end)
+    first.feed = DOWN
+    first.journal.put(frame(0))
+    first.journal.put(rest_rows(1))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, takeover_after_s=60.0)
+    running.callback(second.end)
+    second.journal.put(frame(1))
+    wait_for(lambda: second.delivered() and second.sink._rule.idle_s == 0.0)  # from now on it is patient
+    second.ledger.tell(SocketOpened("ws-1", "wss://exchange"))
+    wait_for(lambda: first.sink._rule.heard_others)
+    first.feed = SILENT
+    first.sink._offer = Offer()  # ten seconds went by
+    for number in (2, 3, 4):
+        second.journal.put(frame(number))
+    first.journal.put(rest_rows(2))
+    wait_for(second.delivered)
+    assert second.is_writer
