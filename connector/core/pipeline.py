@@ -123,21 +123,26 @@ class Pipeline:
         return self._passage(self._normalizer.normalize(frame), frame)
 
     def is_overtaken(self, passage: Passage) -> bool:
-        """Whether the topic has passed a tick of the frame without holding it: another replica did not have it."""
-        symbols = self._history.symbols
-        return passage.exact and any(
-            symbols[symbol].admission(event_time_ms, CONTENT_UNKNOWN) is Admission.LATE
+        """Whether the topic has gone on without a tick of the frame: another replica did not have it."""
+        return any(
+            self._is_missed(symbol, event_time_ms, exact=passage.exact)
             for event_time_ms, marked in passage.marks
             for symbol in marked
-            if symbol in symbols
         )
+
+    def _is_missed(self, symbol: str, event_time_ms: int, *, exact: bool) -> bool:
+        known = self._history.symbols.get(symbol)
+        if known is None or event_time_ms > known.newest:
+            return True
+        return exact and known.admission(event_time_ms, CONTENT_UNKNOWN) is Admission.LATE
 
     def overtaken(self, frame: Frame) -> list[DeadLetter]:
         """The ticks of a frame that came too late to be written, of a replica that does not write."""
         batch, normalized = Batch(), self._normalizer.normalize(frame)
+        exact, cadence = frame.origin is not Origin.REST, self._history.cadence_ms
         for tick in normalized.ticks:
-            known = self._history.symbols.get(tick.symbol)
-            if known is not None and known.admission(tick.event_time_ms, CONTENT_UNKNOWN) is Admission.LATE:
+            mark = tick.event_time_ms if exact else tick.event_time_ms // cadence * cadence
+            if self._is_missed(tick.symbol, mark, exact=exact):
                 self._refuse(Admission.LATE, tick, normalized, frame, batch)
         return batch.letters
 
@@ -231,10 +236,13 @@ class Pipeline:
         if admission is Admission.CONFLICT:
             reason, detail = Reason.CONFLICT, "the topic holds this symbol and event time with other content"
         else:
-            newest = self._history.symbols[tick.symbol].newest
+            known = self._history.symbols.get(tick.symbol)
+            behind_ms = known.newest - tick.event_time_ms if known is not None else -1
             reason, detail = (
                 Reason.LATE,
-                f"{newest - tick.event_time_ms} ms older than the symbol's newest in the topic",
+                f"{behind_ms} ms older than the symbol's newest in the topic"
+                if behind_ms > 0
+                else f"the topic has gone on to {self._history.newest_ms} without it",
             )
         data = self._normalizer.element(frame, tick.position)
         reject = Reject(reason, "", f"{detail} (event time {tick.event_time_ms})", data, tick.symbol, normalized.stream)

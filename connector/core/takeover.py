@@ -23,6 +23,8 @@ ALONE_AFTER_S = 1.5
 """Idle time that suffices where the ledger shows this replica and no other: the writer was an earlier life of it."""
 CALL_S = 3.0
 """For so long a replica that lacks ticks waits for those who have them to answer; longer where the broker is slow."""
+CALL_ALONE_S = 0.7
+"""The same, where the ledger shows no other: its last entries do not go far back in a night with many of them."""
 PROMPT_S = 0.5
 """A replica that was asked to write waits for so long with ticks beyond the topic: the asking one may be back."""
 OFFERED_EVERY_S = 10.0
@@ -112,9 +114,10 @@ class TakeoverRule:
 
     def must_call(self, standing: Standing, *, chance: float) -> bool:
         """Whether this replica would take over, but lacks ticks, and has not asked yet who has them."""
-        if standing.complete or self.is_alone or self._called_at_s is not None:
+        if standing.complete or self._called_at_s is not None:
             return False
-        return self.idle_s >= self.patience_s(standing, answer_s=0.0, chance=chance)
+        sooner_s = CALL_ALONE_S if self.is_alone else 0.0
+        return self.idle_s >= self.patience_s(standing, answer_s=0.0, chance=chance) - sooner_s
 
     def called(self) -> None:
         self._called_at_s = self.idle_s
@@ -125,11 +128,10 @@ class TakeoverRule:
         if standing.complete:
             prompt_s = max(PROMPT_S * (1 + chance), ANSWERS * answer_s)
             return self.idle_s >= patience_s or (self.is_asked and standing.held_s >= prompt_s)
-        if self.is_alone:
-            return self.idle_s >= patience_s
         if self._called_at_s is None:
             return False
-        return self.idle_s >= max(patience_s, self._called_at_s + max(CALL_S, ANSWERS * answer_s))
+        call_s = max(CALL_ALONE_S if self.is_alone else CALL_S, ANSWERS * answer_s)
+        return self.idle_s >= max(patience_s, self._called_at_s + call_s)
 
     def took_over(self) -> None:
         self.takeovers += 1

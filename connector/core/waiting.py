@@ -32,14 +32,19 @@ class WaitingFrames:
         """Whether any of them has a tick that the topic was not seen to pass."""
         return any(passage.marks for _, passage in tuple(self._frames))
 
-    def take_passed(self, newest_by_symbol: Mapping[str, int], *, follows: bool) -> Iterator[tuple[int, Passage]]:
+    def take_passed(
+        self, newest_by_symbol: Mapping[str, int], *, follows: bool, hopeless_ms: int = -1
+    ) -> Iterator[tuple[int, Passage]]:
         """Those at the front that the topic has passed; a frame without a tick goes along with the next that has one.
 
         ``follows``: for a replica that does not write. Nothing but frames without a tick, and the writer has not
-        written what they come to: it writes that with its next tick, so they stay.
+        written what they come to: it writes that with its next tick, so they stay. ``hopeless_ms``: those with ticks
+        of before are not waited for any longer: they have a symbol that the writer never had, or had no more.
         """
         frames = self._frames
-        while frames and frames[0][1].passed(newest_by_symbol):
+        while frames and (
+            frames[0][1].passed(newest_by_symbol) or (follows and 0 <= frames[0][1].newest_ms < hopeless_ms)
+        ):
             if not frames[0][1].marks and follows and not self.hold_ticks:
                 return
             yield frames.popleft()

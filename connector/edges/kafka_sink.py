@@ -346,7 +346,9 @@ class Sink:
     def _trim(self) -> None:
         follows, through = self._writer is None, 0
         letters: list[DeadLetter] = []
-        for seq, passage in self._waiting.take_passed(self._follower.passed, follows=follows):
+        # Older than a tick may be when it comes; a replay has ticks of any age.
+        hopeless_ms = -1 if self._options.whole_history else self._follower.newest_ms - self._options.history_window_ms
+        for seq, passage in self._waiting.take_passed(self._follower.passed, follows=follows, hopeless_ms=hopeless_ms):
             through = seq
             if follows and self._pipeline.is_overtaken(passage):
                 letters += self._overtaken(seq)

@@ -316,3 +316,27 @@ def test_a_history_read_anew_makes_no_tombstone_before_the_compacted_topic_was_r
     assert batch.due == []
     case.pipeline.latest_loaded(Held({"OLDUSD": START_MS}, {}))
     assert [each.symbol for each in case.add(element("BTCUSD", 200)).due] == ["OLDUSD"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_tick_that_the_topic_has_gone_on_without_is_a_letter_of_whoever_had_it(known: bool) -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), *[element("GONEUSD", 0)] * known)
+    case.add(element("BTCUSD", 700))
+    alone = frame(json.dumps([element("BTCUSD", 0), element("GONEUSD", 1)]).encode(), START_MS)
+    assert case.pipeline.is_overtaken(case.pipeline.passage(alone))
+    (letter,) = case.pipeline.overtaken(alone)
+    assert (letter.reject.reason, letter.reject.symbol) == (Reason.LATE, "GONEUSD")
+    assert f"gone on to {START_MS + 700 * SECOND} without it" in letter.reject.detail
+    held = frame(json.dumps([element("BTCUSD", 0)]).encode(), START_MS)
+    assert not case.pipeline.is_overtaken(case.pipeline.passage(held))
+
+
+def test_rows_from_rest_that_the_topic_has_gone_on_without_are_letters_too() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    case.add(element("BTCUSD", 700))
+    rows = json.dumps([rest_row("BTCUSD", 0.003), rest_row("ETHUSD", 0.004), rest_row("ETHUSD", 1.003)]).encode()
+    given_up = frame(rows, START_MS + 2000, Origin.REST)
+    assert case.pipeline.is_overtaken(case.pipeline.passage(given_up))
+    assert [letter.reject.symbol for letter in case.pipeline.overtaken(given_up)] == ["ETHUSD"]

@@ -17,8 +17,8 @@ def waiting(*passages: Passage) -> WaitingFrames:
     return frames
 
 
-def taken(frames: WaitingFrames, newest: dict[str, int], *, follows: bool = False) -> list[int]:
-    return [seq for seq, _ in frames.take_passed(newest, follows=follows)]
+def taken(frames: WaitingFrames, newest: dict[str, int], *, follows: bool = False, hopeless_ms: int = -1) -> list[int]:
+    return [seq for seq, _ in frames.take_passed(newest, follows=follows, hopeless_ms=hopeless_ms)]
 
 
 def test_what_the_topic_has_passed_leaves_in_order() -> None:
@@ -67,3 +67,12 @@ def test_what_an_earlier_life_left_ends_where_that_life_did() -> None:
     frames = waiting(of(2), of(3))
     assert not goes_on(frames, 1000, own_since_seq=2)
     assert goes_on(frames, 1000, own_since_seq=1)
+
+
+def test_a_follower_does_not_wait_for_ever_for_a_symbol_that_the_writer_never_had() -> None:
+    frames = waiting(of(1, "BTCUSD", "GONEUSD"), NO_TICK, of(2), of(9))
+    newest = {"BTCUSD": 8000}
+    assert taken(frames, newest, hopeless_ms=1001) == [], "a writer writes it"
+    assert taken(frames, newest, follows=True, hopeless_ms=1000) == []
+    assert taken(frames, newest, follows=True, hopeless_ms=1001) == [1, 2, 3]
+    assert len(frames) == 1

@@ -408,3 +408,22 @@ def test_a_writer_that_has_only_rows_from_rest_gives_way_to_one_that_has_ticks(
     first.journal.put(rest_rows(2))
     wait_for(second.delivered)
     assert second.is_writer
+
+
+def test_a_symbol_that_only_a_follower_had_does_not_keep_its_journal_for_ever(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    first = Replica(tmp_path, "first", stack, topic_name)
+    running.callback(first.end)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name)
+    running.callback(second.end)
+    first.journal.put(frame(1))
+    second.journal.put(frame(1, (*SYMBOLS, "ODDUSD")))
+    for number in (2, 700):  # further apart than a tick may be late
+        for replica in (first, second):
+            replica.journal.put(frame(number))
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert [key for _, _, key, _, _, _ in second.aside] == [b"ODDUSD"]
+    assert not second.is_writer
