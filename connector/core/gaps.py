@@ -43,6 +43,7 @@ class GapFinder:
         self._looked = looked
         self._vanished: set[str] = set()
         self._rejects: deque[tuple[int, str]] = deque(maxlen=4096)
+        self._refused_ms: dict[str, int] = {}
         self.history_loaded()
 
     def history_loaded(self) -> None:
@@ -50,8 +51,11 @@ class GapFinder:
         self._vanished = set(self._unseen(self._history.newest_ms))
 
     def rejected(self, reject: Reject, received_ms: int) -> None:
-        """Remember a reject: it explains a gap."""
+        """Remember a reject: it explains a gap, and a symbol whose ticks are refused has not gone."""
         self._rejects.append((received_ms, reject.symbol))
+        if reject.symbol in self._history.symbols:
+            self._refused_ms[reject.symbol] = received_ms
+            self._vanished.discard(reject.symbol)
 
     def before_period(self, event_time_ms: int) -> Iterator[FeedEvent]:
         """Events due before the first tick of a new period joins: a gap of the whole stream."""
@@ -93,7 +97,8 @@ class GapFinder:
         if min(map(newest_of, symbols.values()), default=now_ms) >= now_ms - GONE_AFTER_MS:
             return  # as nearly always
         for symbol, known in symbols.items():
-            if self._history.went_on_without(known.newest, now_ms):
+            refused_ms = self._refused_ms.get(symbol, known.newest)
+            if self._history.went_on_without(max(known.newest, refused_ms), now_ms):
                 yield symbol
 
     def _gap(self, about: str, first: int, last: int, event_time_ms: int, reason: str = "") -> FeedEvent:

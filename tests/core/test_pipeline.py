@@ -24,10 +24,12 @@ SECOND = 1000
 
 
 class Case:
-    """A pipeline over an empty history, fed with frames in the exchange's shape."""
+    """A pipeline over a history, an empty one where none is given, fed with frames in the exchange's shape."""
 
-    def __init__(self, state: str = ADVANCING, *, tombstone_after_ms: int | None = None) -> None:
-        self.history = History(SCHEMA.feed.cadence_ms, window_ms=600_000)
+    def __init__(
+        self, state: str = ADVANCING, *, tombstone_after_ms: int | None = None, history: History | None = None
+    ) -> None:
+        self.history = history or History(SCHEMA.feed.cadence_ms, window_ms=600_000)
         normalizer = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000)
         self.pipeline = Pipeline(
             normalizer,
@@ -194,6 +196,26 @@ def test_a_symbol_that_goes_and_comes_back_is_no_gap() -> None:
     assert kinds(case.add(element("NEWUSD", 71), element("BTCUSD", 71), element("ETHUSD", 71))) == [
         (EventKind.SYMBOL_APPEARED, "NEWUSD")
     ]
+
+
+def test_a_symbol_whose_ticks_are_refused_has_not_gone() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    for second in range(1, 100):
+        assert kinds(case.add(element("BTCUSD", second), element("ETHUSD", second, i=""))) == []
+    gap = only_gap(case.add(element("BTCUSD", 100), element("ETHUSD", 100)))
+    assert (gap.about, gap.periods, gap.reason) == ("ETHUSD", 99, "rejected")
+
+
+def test_a_restart_while_its_ticks_are_refused_does_not_hide_the_gap() -> None:
+    case = Case()
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    for second in range(1, 100):
+        case.add(element("BTCUSD", second), element("ETHUSD", second, i=""))
+    again = Case(history=case.history)
+    assert kinds(again.add(element("BTCUSD", 100), element("ETHUSD", 100, i=""))) == []
+    gap = only_gap(again.add(element("BTCUSD", 101), element("ETHUSD", 101)))
+    assert (gap.about, gap.periods, gap.reason) == ("ETHUSD", 100, "rejected")
 
 
 def test_an_outage_makes_no_symbol_vanish() -> None:
