@@ -36,6 +36,9 @@ LAST_ENTRIES = -2000 - 100
 """librdkafka's logical offset of a hundred before the end: who the others are, and what they said just before."""
 TAIL = 1000
 """The last records of a partition, which are always read."""
+COMMITTED_WITHIN_MS = 60_000
+"""Time also finds commit markers, which have the time of the commit. Where the last one is later than the newest tick
+by more than this (a backlog, or a transaction that was aborted long after), the start is looked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,17 @@ class Follower:
         That is the history's window before the topic's newest tick or before
         ``oldest_needed_ms``, whichever is older.
         """
-        self.close()
         self.partitions = partitions
+        newest_ms = self._newest_timestamp()
+        self._read_from(self._starts(newest_ms, oldest_needed_ms))
+        if not self._whole and 0 <= self.newest_ms < newest_ms - COMMITTED_WITHIN_MS:
+            self._read_from(self._starts(self.newest_ms, oldest_needed_ms))
+
+    def _read_from(self, starts: dict[int, int]) -> None:
+        self.close()
         self.passed.clear()
         self._names.clear()
         self.newest_ms = -1
-        starts = self._starts(oldest_needed_ms)
         self._positions = dict(starts)
         self._consumer = new_consumer(
             consumer_properties(self._properties), self._complaints, stats_cb=Statistics("follower", self._tell)
@@ -120,18 +128,17 @@ class Follower:
             self.close()
             raise
 
-    def _starts(self, oldest_needed_ms: int | None) -> dict[int, int]:
-        """Offsets by partition. A record's timestamp is its event time, so time finds them.
+    def _starts(self, newest_ms: int, oldest_needed_ms: int | None) -> dict[int, int]:
+        """Offsets by partition, and a history with room for what is read from there. A record's timestamp is its event
+        time, so time finds them.
 
-        Each partition's last records are read however old they are, for what its symbols had last counts. (Time may
-        also find a commit marker, which has the time of its commit.)
+        Each partition's last records are read however old they are, for what its symbols had last counts.
         """
         ends = self.end_offsets()
-        newest_ms = self._newest_timestamp()
         oldest_ms = newest_ms if oldest_needed_ms is None else min(newest_ms, oldest_needed_ms)
         starts = dict.fromkeys(ends, 0)
         if not self._whole and newest_ms >= 0:
-            since = OffsetSpec.for_timestamp(max(0, oldest_ms - self._history.window_ms))
+            since = OffsetSpec.for_timestamp(max(0, oldest_ms - self._history.window_ms - COMMITTED_WITHIN_MS))
             found = self._list_offsets(since, f"finding where to start in {self._topic}")
             starts = {p: max(0, min(_offset_or(end, found[p]), end - TAIL)) for p, end in ends.items()}
         read = max(end - starts[p] for p, end in ends.items())

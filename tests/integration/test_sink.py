@@ -427,3 +427,22 @@ def test_a_symbol_that_only_a_follower_had_does_not_keep_its_journal_for_ever(
     wait_for(lambda: first.delivered() and second.delivered())
     assert [key for _, _, key, _, _, _ in second.aside] == [b"ODDUSD"]
     assert not second.is_writer
+
+
+def test_the_window_goes_back_from_the_newest_tick_not_from_the_last_commit(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    """Event times are of another month, and there are more records since than the last ones of each partition."""
+    first = Replica(tmp_path, "first", stack, topic_name)
+    first.journal.put(frame(0, (*SYMBOLS, "ODDUSD")))
+    for number in range(1, 400):
+        first.journal.put(frame(number))
+    wait_for(first.delivered)
+    first.end()
+    second = Replica(tmp_path, "second", stack, topic_name)
+    running.callback(second.end)
+    wait_for(lambda: second.sink.state().role is Role.FOLLOWER)
+    second.journal.put(frame(400))
+    second.journal.put(frame(0, ("ODDUSD",)))  # as a socket that sends old frames brings it
+    wait_for(second.delivered)
+    assert keys_and_times(stack, topic_name)["ODDUSD", START_MS] == 1
