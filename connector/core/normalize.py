@@ -193,8 +193,11 @@ class RawWriter:
 
 
 def _suspect_clock(rejects: list[Reject]) -> list[Reject]:
-    """Where the event time of every tick is out of the window, the likely cause is a clock: say so."""
+    """Where the event time of every tick is out of the window, a clock is off, and a frame cannot tell whose."""
     if not all(reject.reason is Reason.EVENT_TIME for reject in rejects):
         return rejects
-    hint = "; so is every tick of the frame: a clock is off, most likely this machine's"
+    hint = (
+        "; so is every tick of the frame: a clock is off, this machine's or the exchange's. Compare this machine with a "
+        "time server (chronyc tracking) and with the other replica"
+    )
     return [dataclasses.replace(reject, detail=reject.detail + hint) for reject in rejects]

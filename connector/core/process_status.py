@@ -68,19 +68,29 @@ def age_ms(status: Status, event_time_ms: int | None) -> int:
 
 
 def why_not_ready(status: Status) -> tuple[str, ...]:
-    """Reasons, none where ready: the writer by what the topic holds, a follower by its own feed and its following."""
+    """Reasons, none where ready: whatever the role, the topic must be fresh; a follower's own feed must advance too.
+
+    A topic that stands still while the feed advances is a broker that does not answer, whoever is to write: what
+    the sink waits for is said for the moment alone, between two attempts.
+    """
     reasons = list(why_not_alive(status))
     if status.waiting:
         reasons.append(f"waits: {status.waiting}")
+    topic_age_ms = age_ms(status, status.topic_event_time_ms)
+    is_stale = topic_age_ms > STALE_AFTER_MS
     if status.role == WRITER:
-        topic_age_ms = age_ms(status, status.topic_event_time_ms)
-        if topic_age_ms > STALE_AFTER_MS:
+        if is_stale:
             reasons.append(
                 f"the topic has no tick newer than {topic_age_ms / 1000:.0f} s; the feed is {status.feed_state}"
             )
     elif status.role == FOLLOWER:
         if status.feed_state != ADVANCING:
             reasons.append(f"the feed does not advance: {status.feed_state}")
+        elif is_stale:
+            reasons.append(
+                f"the topic has had no tick for {topic_age_ms / 1000:.0f} s while this replica holds "
+                f"{status.journal_frames:,} frames beyond it"
+            )
     else:
         reasons.append(f"still {status.role}")
     return tuple(reasons)

@@ -35,9 +35,21 @@ def test_a_writer_is_ready_while_the_topic_is_fresh() -> None:
 
 
 def test_a_follower_is_ready_while_its_own_feed_advances() -> None:
-    follower = replace(STATUS, role="follower", topic_event_time_ms=NOW_MS - 60_000)
+    follower = replace(STATUS, role="follower", topic_event_time_ms=NOW_MS - 15_000)
     assert why_not_ready(follower) == ()
     assert why_not_ready(replace(follower, feed_state="frozen")) == ("the feed does not advance: frozen",)
+
+
+def test_a_follower_is_not_ready_while_the_topic_stands_still_beside_its_feed() -> None:
+    """A writer whose broker froze has lost its transaction and become one."""
+    follower = replace(STATUS, role="follower", topic_event_time_ms=NOW_MS - 62_000, journal_frames=1_062)
+    assert why_not_ready(follower) == (
+        "the topic has had no tick for 62 s while this replica holds 1,062 frames beyond it",
+    )
+    (reason,) = why_not_ready(replace(follower, feed_state="down"))
+    assert reason == "the feed does not advance: down", "that is why the topic has nothing from here"
+    (reason,) = why_not_ready(replace(follower, topic_event_time_ms=None))
+    assert "no tick for 3600 s" in reason, "an empty topic is waited for since the start"
 
 
 def test_nobody_is_ready_at_the_start_or_while_waiting() -> None:

@@ -110,7 +110,9 @@ FAULTS = (
         {"topic_event_time_age_seconds": then(1, "10+30x90"), "ready": then(1, "0x90")},
     ),
     Fault(
-        "this replica alone does not see the topic", set(), one={"topic_event_time_age_seconds": then(1, "10+30x90")}
+        "this replica alone does not see the topic",
+        {"ReplicaNotReady"},
+        one={"topic_event_time_age_seconds": then(1, "10+30x90"), "ready": then(1, "0x90")},
     ),
     Fault(
         "a bound of the journal",
