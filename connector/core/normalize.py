@@ -197,7 +197,7 @@ def _suspect_clock(rejects: list[Reject]) -> list[Reject]:
     if not all(reject.reason is Reason.EVENT_TIME for reject in rejects):
         return rejects
     hint = (
-        "; so is every tick of the frame: a clock is off, this machine's or the exchange's. Compare this machine with a "
+        "; so is every tick of the frame: a clock is off, this machine's or the exchange's. Compare this one with a "
         "time server (chronyc tracking) and with the other replica"
     )
     return [dataclasses.replace(reject, detail=reject.detail + hint) for reject in rejects]
