@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 import tempfile
@@ -12,10 +13,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TextIO
 
 import click
 
+from connector.core.errors import RetryableError
 from connector.local.broker import SASL_LISTENER, SASL_PROPERTIES, Broker
 from connector.local.cache import cache_folder
 from connector.local.ports import Ports
@@ -90,6 +92,7 @@ class LocalStack:
     def __enter__(self) -> Self:
         self.folder = self._given_folder or Path(tempfile.mkdtemp(prefix="binance-kafka-source-"))
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._in_use = self._take_folder()
         try:
             self._kafka = Broker(self.folder, self._ports, self._listeners, self._properties)
             self._registry = Registry(self.folder, self._ports) if self._with_registry else None
@@ -107,6 +110,16 @@ class LocalStack:
     ) -> None:
         self._end()
 
+    def _take_folder(self) -> TextIO:
+        """Kafka's own lock comes too late: by then a second broker has read and written in the first one's data."""
+        lock = (self.folder / "in-use.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise RetryableError(f"{self.folder}: another local stack uses this folder; end it, or name one") from error
+        return lock
+
     def _servers(self) -> list[Server]:
         # The slower one first.
         return [server for server in (self._registry, self._kafka) if server is not None]
@@ -120,6 +133,7 @@ class LocalStack:
         self._ports.release()
         if self._given_folder is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+        self._in_use.close()
 
 
 def prepare() -> None:

@@ -108,7 +108,7 @@ def wait_until_scraped(url: str, log: Path) -> None:
     while time.monotonic() < deadline:
         try:
             samples = ask(url, "min(count_over_time(binance_kafka_source_ready[1m]))")
-        except httpx.TransportError:
+        except (httpx.TransportError, ValueError):  # it is not up yet, and says so in plain text
             samples = []
         if samples and float(samples[0]["value"][1]) >= 5:
             return
