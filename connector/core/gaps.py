@@ -42,6 +42,8 @@ class GapFinder:
         self._history = history
         self._looked = looked
         self._vanished: set[str] = set()
+        self._looked_at = (0, 0)
+        self._seen: tuple[str, ...] = ()
         self._rejects: deque[tuple[int, str]] = deque(maxlen=4096)
         self._refused_ms: dict[str, int] = {}
         self.history_loaded()
@@ -49,6 +51,7 @@ class GapFinder:
     def history_loaded(self) -> None:
         """Take up a history that was read from the topic: what had vanished there has been told."""
         self._vanished = set(self._unseen(self._history.newest_ms))
+        self._looked_at = (0, 0)
 
     def rejected(self, reject: Reject, received_ms: int) -> None:
         """Remember a reject: it explains a gap, and a symbol whose ticks are refused has not gone."""
@@ -115,20 +118,27 @@ class GapFinder:
         )
 
     def _reason(self, about: str, from_ms: int, to_ms: int) -> str:
-        spans = self._looked(from_ms, to_ms) if about == EVERY_SYMBOL else ()
-        shares: Counter[str] = Counter()
-        for span in spans:
-            shares[span.state] += span.to_ms - span.from_ms
-        for state, _ in shares.most_common():
-            if state in _REASONS:
-                return _REASONS[state]
+        """For the stream the feed explains more than a reject does; for one symbol, which others do not miss, less."""
+        states = self._states(from_ms, to_ms)
+        of_feed = next((_REASONS[state] for state in states if state in _REASONS), "")
         slack_ms = self._history.cadence_ms + 1000
-        for received_ms, symbol in self._rejects:
-            if from_ms - slack_ms <= received_ms <= to_ms + slack_ms and (
-                about == EVERY_SYMBOL or symbol in ("", about)
-            ):
-                return REJECTED
-        return _CONNECTED if witness.ADVANCING in shares else UNKNOWN
+        of_reject = any(
+            from_ms - slack_ms <= received_ms <= to_ms + slack_ms and (about == EVERY_SYMBOL or symbol in ("", about))
+            for received_ms, symbol in self._rejects
+        )
+        if of_reject and not (of_feed and about == EVERY_SYMBOL):
+            return REJECTED
+        connected = about == EVERY_SYMBOL and witness.ADVANCING in states
+        return of_feed or (_CONNECTED if connected else UNKNOWN)
+
+    def _states(self, from_ms: int, to_ms: int) -> tuple[str, ...]:
+        """What the feed was doing, longest first; many symbols miss the same time."""
+        if self._looked_at != (from_ms, to_ms):
+            shares: Counter[str] = Counter()
+            for span in self._looked(from_ms, to_ms):
+                shares[span.state] += span.to_ms - span.from_ms
+            self._looked_at, self._seen = (from_ms, to_ms), tuple(state for state, _ in shares.most_common())
+        return self._seen
 
 
 def runs(periods: Iterable[int]) -> Iterator[tuple[int, int]]:

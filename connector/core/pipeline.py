@@ -113,6 +113,7 @@ class Pipeline:
         self._feed_time.forget()
         self._gaps.history_loaded()
         self._graveyard.forget()
+        self._unknown_fields.clear()
 
     def latest_loaded(self, held: Held) -> None:
         """The compacted topic was read to its end: from here on tombstones fall due."""

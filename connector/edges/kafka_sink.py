@@ -264,6 +264,7 @@ class Sink:
         self._partitions, self._latest_partitions = prepared.partitions, prepared.latest_partitions
         self._open_follower(prepared.partitions)
         topic_age_s = time.time() - self._follower.newest_ms / 1000
+        self._rule.advanced(self._follower.newest_ms)  # what was asked for before stands there
         self._rule.started(topic_age_s)
         self._become(Role.FOLLOWER, "started")
 

@@ -15,7 +15,7 @@ from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
 from connector.core.tombstones import Held
 from connector.core.values import Frame, Origin, Reason
-from connector.core.witness import ADVANCING, DOWN, Span
+from connector.core.witness import ADVANCING, DOWN, JOURNAL_BOUND, NOT_RUNNING, Span
 from connector.edges.schema_files import load_schema
 
 SCHEMA = load_schema("asset_index")
@@ -158,6 +158,19 @@ def test_periods_that_nobody_had_are_one_gap_with_the_reason_of_the_witness(stat
     assert (gap.periods, gap.reason, gap.time) == (3, reason, START_MS + 4000)
 
 
+@pytest.mark.parametrize(("state", "reason"), [(JOURNAL_BOUND, "journal bound"), (NOT_RUNNING, "not running")])
+def test_a_symbol_in_frames_of_its_own_misses_for_the_reason_that_its_frame_went(state: str, reason: str) -> None:
+    case = Case(state)
+    for symbol in ("BTCUSD", "ETHUSD"):
+        case.add(element(symbol, 0))
+    case.add(element("BTCUSD", 1))  # what came next was given up, or nobody was there
+    case.add(element("BTCUSD", 2))
+    gap = only_gap(case.add(element("ETHUSD", 2)))
+    assert (gap.about, gap.first_missing, gap.periods, gap.reason) == ("ETHUSD", START_MS + SECOND, 1, reason)
+    case.add(element("BTCUSD", 3), element("ETHUSD", 3, i=""))
+    assert only_gap(case.add(element("BTCUSD", 4), element("ETHUSD", 4))).reason == "rejected"
+
+
 def test_periods_that_only_others_had_are_a_gap_of_the_symbol() -> None:
     case = Case()
     case.add(element("BTCUSD", 0), element("ETHUSD", 0))
@@ -269,6 +282,16 @@ def test_rest_rows_fill_periods_without_a_tick_and_give_way_to_ticks() -> None:
     again = json.dumps([rest_row("BTCUSD", 1.004, "1.60000000")]).encode()
     assert case.add_bytes(again, at_ms=START_MS + 2000, origin=Origin.REST).empty
     assert kinds(case.add(element("BTCUSD", 2))) == []
+
+
+def test_an_unknown_field_that_was_told_in_a_lost_transaction_is_told_again() -> None:
+    case = Case()
+    lost = case.add(element("BTCUSD", 0, zz="1"))
+    case.history.roll_back({})
+    case.pipeline.history_loaded()
+    assert (EventKind.FIELD_UNKNOWN, "zz") in kinds(lost)
+    assert kinds(case.add(element("BTCUSD", 0, zz="1"))) == kinds(lost)
+    assert kinds(case.add(element("BTCUSD", 1, zz="1"))) == []
 
 
 def test_after_a_lost_transaction_the_same_frames_give_the_same_batch() -> None:
