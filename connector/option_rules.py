@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ _STREAM_IN_ADDRESS = re.compile(r"\w+://[^/@]+/(ws|stream|market|public|private)
 _SYMBOL = re.compile(r"\w+")
 _SERVER = re.compile(r"(\w+://)?(\[[0-9a-fA-F:]+\]|[^\s:,/\[\]@]+)(:(\d{1,5}))?")
 
+_REGISTRY_ROUTE = re.compile(r"/(subjects|schemas/ids)(/.*)?$")
 _FUNCTION = re.compile(r"[\w.]+:[\w.]+|[\w.-]+")
 
 _Problems = Iterator[str]
@@ -143,6 +145,11 @@ def _registry(config: Config) -> _Problems:
         parts = urlsplit(each.strip())
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             yield f"registry.url: expected http://host or https://host, not {without_userinfo(each)!r}"
+        elif match := _REGISTRY_ROUTE.search(parts.path):
+            yield (
+                f"registry.url {without_userinfo(each)!r} contains {match[0]}, which the connector adds itself; "
+                "write what stands before it"
+            )
     timeout = config.registry.get("timeout", 10)
     if isinstance(timeout, bool | str) or not timeout > 0:
         yield "registry.timeout: expected a number of seconds, more than 0"
@@ -179,7 +186,15 @@ _RULES: tuple[Callable[[Config], _Problems], ...] = (
 
 def _missing(config: Config, needs: Collection[str]) -> _Problems:
     if "kafka" in needs and not config.kafka.get("bootstrap.servers"):
-        yield 'kafka."bootstrap.servers": required: the brokers as host:port, parted by commas'
+        hint = _instead("bootstrap.servers", config.kafka)
+        yield f'kafka."bootstrap.servers": required: the brokers as host:port, parted by commas{hint}'
     pinned = config.schema.id is not None
     if "registry" in needs and "url" not in config.registry and not pinned:
-        yield "registry.url: required, unless schema.id and schema.events_id pin the ids"
+        hint = _instead("url", config.registry)
+        yield f"registry.url: required, unless schema.id and schema.events_id pin the ids{hint}"
+
+
+def _instead(name: str, given: Collection[str]) -> str:
+    """The property that was given and looks like *name*, in words."""
+    near = difflib.get_close_matches(name, given, n=1)
+    return f' (given is "{near[0]}": a slip?)' if near else ""

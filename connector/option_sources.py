@@ -21,7 +21,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,13 @@ from connector.option_types import Option, Properties, plain, type_words
 ENVIRONMENT_PREFIX = "BKS_"
 CONFIG_VARIABLE = "BKS_CONFIG"
 """Names the file itself (the command line reads it), so it is no option."""
+
+_PROPERTY_WORDS = {
+    "kafka": {"batch", "bootstrap", "client", "compression", "linger", "sasl", "security", "ssl"}
+    | {"transaction", "transactional"},
+    "registry": {"basic", "bearer", "ssl"},
+}
+"""What the names of properties that are often set begin with, by their table."""
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
@@ -162,11 +169,14 @@ def _resolve(text: str, environ: Mapping[str, str]) -> str:
 
 def _content_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        text = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise _WrongValueError(f"${{file:{path}}} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise _WrongValueError(f"${{file:{path}}} is not UTF-8 text") from error
+    if not text:
+        raise _WrongValueError(f"${{file:{path}}} is empty: is it being written?")
+    return text
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
@@ -213,13 +223,29 @@ def _unknown(options: Sequence[Option], given: Given) -> str:
     if given.path in tables:
         return f"{key}: is a table, not {_words_for(given.value)} (from {given.source})"
     known = [option.key for option in options]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7) or [
-        each for each in known if each.rpartition(".")[2] == given.path[-1]
-    ]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    if not near and (places := _as_property(options, tables, given)):
+        return f"{key}: no such option; did you mean {' or '.join(places)}? (from {given.source})"
+    near = near or [each for each in known if each.rpartition(".")[2] == given.path[-1]]
     hint = f'; did you mean "{near[0]}"?' if near else ""
     if not given.dotted and len(given.path) == 1:
         hint += f" (two underscores part a table from its option, as in {ENVIRONMENT_PREFIX}FEED__URL)"
     return f"{key}: no such option{hint} (from {given.source})"
+
+
+def _as_property(options: Sequence[Option], tables: Collection[tuple[str, ...]], given: Given) -> list[str]:
+    """Where what was given may belong: properties have dots in their names, and no option has."""
+    tops = [option for option in options if option.passes_through and len(option.path) == 1]
+    table, *rest = given.path
+    if rest and (table,) not in tables:
+        near = difflib.get_close_matches(table, [option.key for option in tops], n=1, cutoff=0.7)
+        if near:
+            return [quoted(option, (*option.path, ".".join(rest))) for option in tops if option.key == near[0]]
+    name = ".".join(rest if (table,) in tables else given.path)
+    word, dot, _ = name.partition(".")
+    return [
+        quoted(option, (*option.path, name)) for option in tops if dot and word in _PROPERTY_WORDS.get(option.key, ())
+    ]
 
 
 # Values
@@ -239,8 +265,13 @@ def _convert(option: Option, name: str, given: Given) -> object:
         return msgspec.convert(value, option.type)
     except msgspec.ValidationError as error:
         bounds = f" {option.bounds}" if option.bounds else ""
-        found = _words_for(value) + _shown(option, given, value)
-        raise _WrongValueError(f"expected {type_words(option.type)}{bounds}, not {found}") from error
+        shown = _shown(option, given, value)
+        expected = type_words(option.type)
+        # A number of the right kind is out of bounds.
+        is_kind = (type(value) is int and "number" in expected) or (type(value) is float and expected == "number")
+        kind = "" if is_kind and shown else _words_for(value)
+        found = f"{kind} ({shown})" if kind and shown else kind or shown
+        raise _WrongValueError(f"expected {expected}{bounds}, not {found}") from error
 
 
 def _shown(option: Option, given: Given, value: object) -> str:
@@ -248,7 +279,7 @@ def _shown(option: Option, given: Given, value: object) -> str:
     is_choice = typing.get_origin(plain(option.type)) is typing.Literal
     if given.from_reference or (isinstance(value, str) and not is_choice) or isinstance(value, list):
         return ""
-    return f" ({masked('', value)})"
+    return str(masked("", value))
 
 
 def _read_again(option: Option, target: tuple[str, ...], given: Given) -> Callable[[], object]:
@@ -258,8 +289,6 @@ def _read_again(option: Option, target: tuple[str, ...], given: Given) -> Callab
             value = _convert(option, target[-1], replace(given, value=text))
         except _WrongValueError as error:
             raise ConfigurationError(f"{quoted(option, target)}: {error} (from {given.source})") from error
-        if not text:
-            raise ConfigurationError(f"{quoted(option, target)}: its file is empty: is it being written?")
         return value
 
     return read

@@ -123,3 +123,19 @@ def test_verification_that_is_on() -> None:
     assert list(unverified({"ssl.endpoint.identification.algorithm": "none"})) == [
         "ssl.endpoint.identification.algorithm"
     ]
+
+
+def test_a_property_that_is_a_slip_of_what_is_required() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_config(overrides=["kafka.bootstrap.server=a:1", "registry.ulr=http://a"])
+    assert [each.partition(" (given is ")[2] for each in caught.value.problems] == [
+        '"bootstrap.server": a slip?)',
+        '"ulr": a slip?)',
+    ]
+
+
+@pytest.mark.parametrize("route", ["/subjects", "/schemas/ids/1", "/subjects/a-value/versions"])
+def test_a_route_in_the_registrys_address(route: str) -> None:
+    words = problem(f"registry.url=http://u:secret@host/apis/ccompat/v7{route}")
+    assert f"contains {route}, which the connector adds itself" in words
+    assert "secret" not in words

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXIT_PROBLEMS = 2
 _COLOURS = {Grade.OK: "green", Grade.NOTE: "cyan", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red"}
-_CORRECT = "correct it where it is given; every option: binance-kafka-source config show, and docs/options.md"
+_CORRECT = "correct it where it is given; every option: docs/options.md, or binance-kafka-source config docs options"
 
 
 @click.command("check")

@@ -11,12 +11,18 @@ from connector.core.check_outcomes import Outcome, good, warning
 from connector.option_rules import NOT_VERIFIED, VERIFY, unverified
 from connector.option_sources import ENVIRONMENT_PREFIX
 
+_REFERENCE = re.compile(r"\$\{(file:[^}]+|\w+)\}")
 _SECRET = re.compile(r"passw|passphrase|secret|user\.?info|(^|[._-])key\.pem$|\.token$|sasl\.jaas")
 
 
 def look_at_settings(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
     """One good outcome where nothing is to be said."""
-    found = [*_misplaced_secrets(loaded, file), *_unverified(loaded.config)]
+    found = [
+        *_misplaced_secrets(loaded, file),
+        *_not_resolved(loaded),
+        *_without_login(loaded.config),
+        *_unverified(loaded.config),
+    ]
     where = str(file) if file is not None else "options"
     yield from found or [good("configuration", where, f"{len(loaded.settings)} options set, all valid")]
 
@@ -32,8 +38,11 @@ def _misplaced_secrets(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
         if table not in {"kafka", "registry"}:
             continue
         key = f'{table}."{name}"'
-        variable = f"{ENVIRONMENT_PREFIX}{table}__{name.replace('.', '_')}".upper()
+        home = _home_of(table, name)
+        variable = f"{ENVIRONMENT_PREFIX}{home}__{name.replace('.', '_')}".upper()
         elsewhere = f'give it in the environment ({variable}), or as "${{file:/path}}" in the file of options'
+        if home != table:
+            elsewhere = f'it belongs in [{home}], as {home}."{name}"; {elsewhere}'
         if name == "url" and "@" in str(setting.value):
             found = "a user and password stand in the address, which programs in between may log"
             remedy = 'give them as registry."basic.auth.user.info"'
@@ -50,6 +59,37 @@ def _misplaced_secrets(loaded: Loaded, file: Path | None) -> Iterator[Outcome]:
                 else "and goes wherever that file is copied"
             )
             yield warning("configuration", key, f"a secret stands in {file} itself, {readers}", elsewhere)
+
+
+def _home_of(table: str, name: str) -> str:
+    """The table that a property of this name belongs in: Kafka's and the registry's clients log in by others."""
+    if name.startswith(("basic.auth.", "bearer.auth.")):
+        return "registry"
+    return "kafka" if name.startswith(("sasl.", "security.")) else table
+
+
+def _not_resolved(loaded: Loaded) -> Iterator[Outcome]:
+    for path, setting in loaded.settings.items():
+        is_outside = setting.source == "--set" or setting.source.startswith("environment")
+        if is_outside and isinstance(setting.value, str) and _REFERENCE.search(setting.value):
+            yield warning(
+                "configuration",
+                f'{path[0]}."{path[-1]}"' if path[0] in {"kafka", "registry"} else ".".join(path),
+                f"a ${{…}} from {setting.source} is taken as it stands: it is read in the file of options alone",
+                "write the ${…} in the file of options, or give the value itself here",
+            )
+
+
+def _without_login(config: Config) -> Iterator[Outcome]:
+    protocol = str(config.kafka.get("security.protocol", "plaintext")).upper()
+    given = [name for name in config.kafka if name.startswith("sasl.")]
+    if given and not protocol.startswith("SASL"):
+        yield warning(
+            "configuration",
+            f'kafka."{given[0]}"',
+            f"is set, and security.protocol is {protocol}: nobody logs in, and it is not used",
+            'set kafka."security.protocol" = "SASL_SSL" (or "SASL_PLAINTEXT", without TLS), or take it out',
+        )
 
 
 def _is_open(file: Path) -> bool:

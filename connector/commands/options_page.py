@@ -33,7 +33,8 @@ known name. `config show` prints what is in force and where it came from.
 ## Secrets
 
 In the file `${NAME}` stands for the environment variable `NAME`, and `${file:/path}` for the content of a file
-without its last line break; `$${` is a plain `${`.
+without its last line break; `$${` is a plain `${`. In the environment
+and in `--set` it is taken as it stands.
 
 ```toml
 [kafka]

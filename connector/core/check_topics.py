@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from connector.core.check_outcomes import Outcome, good, note, problem, warning
 
@@ -73,6 +74,19 @@ class Commands:
         )
 
 
+class _Options:
+    """As :class:`Commands`, of a topic that is made from the options."""
+
+    def configure(self, topic: str, change: str) -> str:
+        name, _, value = change.partition("=")
+        return f"set topic.retention_ms = {value}" if name == "retention.ms" else f'set topic.config."{name}" = {value}'
+
+
+class _Configures(Protocol):
+    def configure(self, topic: str, change: str) -> str:
+        """How *change*, as ``name=value``, is made to the configuration of *topic*."""
+
+
 def judge_topic(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
     """Everything that is wrong with the topic, and with the rights on it; one good outcome where nothing is."""
     found = [
@@ -86,16 +100,12 @@ def judge_topic(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outc
     yield from _rights(wanted, seen, commands)
 
 
-def judge_retention(topic: str, retention_ms: int, remedy: str) -> Iterator[Outcome]:
-    """Of a topic that is there, or is yet to be made."""
-    if 0 <= retention_ms < DAY_MS:
-        yield warning(
-            "topic",
-            topic,
-            f"retention.ms is {duration(retention_ms)}, less than a day: a reader that is down over night, and a "
-            "replica that comes back with a journal, find records gone",
-            remedy,
-        )
+def judge_planned(wanted: Wanted, partitions: int, config: Mapping[str, str]) -> Iterator[Outcome]:
+    """What is wrong with the configuration that a topic is yet to be made with. Of its replicas only the broker knows:
+    see :func:`judge_replication`."""
+    planned = Seen(partitions, replicas=1, in_sync=1, leaderless=0, rights=None, config=config)
+    for judge in (_times, _sizes, _kept):
+        yield from judge(wanted, planned, _Options())
 
 
 def judge_replication(topic: str, replicas: int, least: int, remedy: str) -> Iterator[Outcome]:
@@ -168,7 +178,7 @@ def _replicas(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcom
     yield from found
 
 
-def _times(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
+def _times(wanted: Wanted, seen: Seen, commands: _Configures) -> Iterator[Outcome]:
     kind = seen.config.get("message.timestamp.type")
     if kind not in {None, "CreateTime"}:
         yield problem(
@@ -199,7 +209,7 @@ def _times(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
         )
 
 
-def _sizes(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
+def _sizes(wanted: Wanted, seen: Seen, commands: _Configures) -> Iterator[Outcome]:
     limit = _number(seen.config.get("max.message.bytes"), wanted.batch_bytes)
     if limit < wanted.batch_bytes:
         yield warning(
@@ -211,7 +221,7 @@ def _sizes(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
         )
 
 
-def _kept(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
+def _kept(wanted: Wanted, seen: Seen, commands: _Configures) -> Iterator[Outcome]:
     policies = seen.config.get("cleanup.policy", "").split(",")
     if policies == [""]:
         return
@@ -232,13 +242,33 @@ def _kept(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
             "that there is no history to join with, and what is missing cannot be told from what was removed",
             commands.configure(wanted.name, "cleanup.policy=delete"),
         )
-    elif wanted.what == "records":
-        remedy = commands.configure(wanted.name, f"retention.ms={7 * DAY_MS}")
-        yield from judge_retention(wanted.name, _number(seen.config.get("retention.ms"), -1), remedy)
+        return
+    yield from _kept_time(wanted, seen, commands)
+    if wanted.what == "records":
         yield from _kept_bytes(wanted, seen, commands)
 
 
-def _kept_bytes(wanted: Wanted, seen: Seen, commands: Commands) -> Iterator[Outcome]:
+_KEPT_DAYS = {"records": 7, "ledger": 30, "dead letters": 30}
+_TOO_SHORT = {
+    "records": "a reader that is down over night, and a replica that comes back with a journal, find records gone",
+    "ledger": "what is missing from the records is forgotten before anybody asks",
+    "dead letters": "what was refused is gone before anybody looks",
+}
+"""By what the topic holds."""
+
+
+def _kept_time(wanted: Wanted, seen: Seen, commands: _Configures) -> Iterator[Outcome]:
+    retention_ms = _number(seen.config.get("retention.ms"), -1)
+    if 0 <= retention_ms < DAY_MS:
+        yield warning(
+            "topic",
+            wanted.name,
+            f"retention.ms is {duration(retention_ms)}, less than a day: {_TOO_SHORT[wanted.what]}",
+            commands.configure(wanted.name, f"retention.ms={_KEPT_DAYS[wanted.what] * DAY_MS}"),
+        )
+
+
+def _kept_bytes(wanted: Wanted, seen: Seen, commands: _Configures) -> Iterator[Outcome]:
     limit = _number(seen.config.get("retention.bytes"), -1)
     if 0 <= limit * seen.partitions < _DAYS_BYTES:
         yield warning(

@@ -7,7 +7,7 @@ of its own: initialising the live one would fence the connector that writes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
 )
 
 from connector.core.check_outcomes import Outcome, good, note, problem
-from connector.core.check_topics import Commands, Seen, Wanted, judge_replication, judge_retention, judge_topic
+from connector.core.check_topics import Commands, Seen, Wanted, judge_planned, judge_replication, judge_topic
 from connector.core.errors import ConfigurationError, ConnectorError
 from connector.core.happenings import Happening, KafkaComplained
 from connector.core.secrets import without_userinfo
@@ -95,13 +95,13 @@ def look_at_transactions(questions: BrokerQuestions) -> Iterator[Outcome]:
         return
     except ConfigurationError as error:
         grant = Commands(servers, principal_of(properties)).grant(
-            "WRITE", f"--transactional-id {questions.transactional_id} --resource-pattern-type prefixed"
+            "WRITE", f"--transactional-id {questions.transactional_id} --transactional-id {own_id}"
         )
         yield problem(
             "transactions",
             own_id,
             f"{error}; the live id, {questions.transactional_id}, needs the same right, and is not tried",
-            f'{grant} (and the same with Describe); where the cluster has no transactions: delivery = "at-least-once"',
+            f'{grant}; where the cluster has no transactions: delivery = "at-least-once"',
         )
         return
     except ConnectorError as error:
@@ -148,17 +148,18 @@ def _look_at_topics(admin: _Admin, questions: BrokerQuestions, commands: Command
         if topic is not None:
             yield from judge_topic(wanted, _seen(topic, configs.get(spec.name, {})), commands)
         elif spec.name in denied:
-            rights = " and ".join(wanted.rights)
+            rights = (*wanted.rights, "CREATE") if questions.create else wanted.rights
+            needs = " and ".join(wanted.rights) + (" (and CREATE, where it is not there)" if questions.create else "")
             found = f"{commands.principal} may not see this topic, or it is not there: at least DESCRIBE is missing"
-            grants = commands.grant("ALL", f"--topic {spec.name}").replace("--operation All", _operations(wanted))
-            yield problem("rights", spec.name, f"{found}; the connector needs {rights}", grants)
+            grants = commands.grant("ALL", f"--topic {spec.name}").replace("--operation All", _operations(rights))
+            yield problem("rights", spec.name, f"{found}; the connector needs {needs}", grants)
         else:
             missing.append(spec)
     yield from _look_at_missing(admin, missing, records_count, questions, commands)
 
 
-def _operations(wanted: Wanted) -> str:
-    return " ".join(f"--operation {''.join(word.capitalize() for word in right.split('_'))}" for right in wanted.rights)
+def _operations(rights: Iterable[str]) -> str:
+    return " ".join(f"--operation {''.join(word.capitalize() for word in right.split('_'))}" for right in rights)
 
 
 def _planned(spec: TopicSpec) -> int:
@@ -212,8 +213,8 @@ def _look_at_missing(
 ) -> Iterator[Outcome]:
     for spec in specs:
         if spec.required.get("cleanup.policy") != "compact" and spec is questions.topics[0]:
-            retention_ms = int(spec.config.get("retention.ms", "-1"))
-            yield from judge_retention(spec.name, retention_ms, "set topic.retention_ms to a day or more")
+            wanted = _wanted(spec, "records", records_count, questions)
+            yield from judge_planned(wanted, records_count, spec.config)
             least = spec.config.get("min.insync.replicas", "")
             if least.isascii() and least.isdigit() and spec.replication_factor > 0:
                 remedy = 'see topic.replication_factor and topic.config."min.insync.replicas"'

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connector.core.errors import ConfigurationError, ConnectorError, FatalError, RetryableError
-from connector.core.schema_judge import first_difference
+from connector.core.schema_judge import first_difference, first_misreading, parsed
 from connector.core.secrets import without_userinfo
 
 if TYPE_CHECKING:
@@ -34,6 +34,14 @@ _DEFAULTS: Mapping[str, str | int | float | bool] = {
 def subject_of(topic: str) -> str:
     """The subject of a topic's values, by the usual naming (``TopicNameStrategy``)."""
     return f"{topic}-value"
+
+
+class NoRegistryError(ConfigurationError):
+    """What answers at the address is no registry."""
+
+
+class RegistryDeniedError(ConfigurationError):
+    """The registry refuses a credential, or this user lacks the right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class Registry:
             else:
                 return int(found.schema_id)  # type: ignore[arg-type]  # an answer without an id is met by _asking
         own = json.loads(schema_text)
-        alike = [each.id for each in self.versions(subject) if not first_difference(own, json.loads(each.text))]
+        alike = [each.id for each in self.versions(subject) if not first_difference(own, parsed(each.text))]
         return alike[-1] if alike else None
 
     def latest(self, subject: str) -> Registered | None:
@@ -152,16 +160,33 @@ class Registry:
             return str(self._client.get_compatibility())
 
     def is_compatible(self, subject: str, schema_text: str) -> bool:
-        """Whether *schema_text* may follow every version under *subject*, by the level in force."""
+        """Whether *schema_text* may follow every version under *subject*, by the level in force, and no reader of one
+        would take values of the other for something else."""
+        if self._misreading(subject, schema_text):
+            return False
         with self._asking(f"compatibility with subject {subject}"):
             return bool(self._client.test_compatibility_all_versions(subject, self._avro(schema_text)))
 
     def register(self, subject: str, schema_text: str) -> int:
         """Hold *subject* to :data:`COMPATIBILITY`, then register. Returns the id, new or as it was."""
+        if misreading := self._misreading(subject, schema_text):
+            raise ConfigurationError(
+                f"registry {self.address}: subject {subject} has a version whose values would be misread beside this "
+                f"one ({misreading}); a changed field needs a topic of its own: see topic.name and schema.file"
+            )
         with self._asking(f"setting the compatibility level of subject {subject}"):
             self._client.set_compatibility(subject, COMPATIBILITY)
         with self._asking(f"registering under subject {subject}"):
             return int(self._client.register_schema(subject, self._avro(schema_text)))
+
+    def _misreading(self, subject: str, schema_text: str) -> str:
+        """What readers would take for something else; empty where nothing, or where this schema is registered."""
+        own = json.loads(schema_text)
+        versions = [(each.version, parsed(each.text)) for each in self.versions(subject)]
+        if any(not first_difference(own, other) for _, other in versions):
+            return ""
+        found = ((version, first_misreading(own, other)) for version, other in versions)
+        return next((f"version {version}: {misreading}" for version, misreading in found if misreading), "")
 
     def _avro(self, text: str) -> Schema:
         return self._schema(text, "AVRO")
@@ -184,7 +209,7 @@ class Registry:
             raise RetryableError(f"{where}: {error or type(error).__name__}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             # The library takes an answer apart unchecked: a page of HTML, another JSON.
-            raise ConfigurationError(
+            raise NoRegistryError(
                 f"{where}: what answers is no schema registry; registry.url needs its whole path"
             ) from error
 
@@ -196,10 +221,10 @@ _NO_LEVEL = 40408
 """The registry's code for a subject without a compatibility level of its own."""
 
 _BY_STATUS: Mapping[int, tuple[type[ConnectorError], str]] = {
-    401: (ConfigurationError, 'the credentials are refused; see registry."basic.auth.user.info"'),
-    403: (ConfigurationError, "this user lacks the right"),
-    404: (ConfigurationError, "nothing at this address; registry.url needs its whole path"),
-    405: (ConfigurationError, "not a registry's address; registry.url needs its whole path"),
+    401: (RegistryDeniedError, 'the credentials are refused; see registry."basic.auth.user.info"'),
+    403: (RegistryDeniedError, "this user lacks the right"),
+    404: (NoRegistryError, "nothing at this address; registry.url needs its whole path"),
+    405: (NoRegistryError, "not a registry's address; registry.url needs its whole path"),
     408: (RetryableError, "timed out"),
     409: (ConfigurationError, "the schema is not compatible with those before it"),
     422: (ConfigurationError, "it cannot be taken"),

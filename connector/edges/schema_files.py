@@ -30,7 +30,8 @@ def find_schema_file(name_or_path: str) -> Path:
     path = bundled_folder() / f"{name_or_path}{_SUFFIX}"
     if not path.is_file():
         names = ", ".join(bundled_names()) or "none"
-        raise SchemaFileError(name_or_path, None, f"is no bundled schema (there are: {names}), and no path to a file")
+        found = f"is no bundled schema (there are: {names}), and no path to a file: see schema.file"
+        raise SchemaFileError(name_or_path, None, found)
     return path
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from connector.core.check_outcomes import Grade, Outcome, will_run
-from connector.core.check_topics import DAY_MS, Commands, Seen, Wanted, duration, judge_topic
+from connector.core.check_topics import DAY_MS, Commands, Seen, Wanted, duration, judge_planned, judge_topic
 
 COMMANDS = Commands("broker:9092", "User:connector")
 RIGHTS = ("DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE")
@@ -84,6 +84,31 @@ def test_another_partition_count() -> None:
     assert "set topic.partitions = 6" in outcome.remedy
     (latest,) = judged(config(cleanup_policy="compact"), replace(WANTED, what="latest", partitions=12, compacted=True))
     assert latest.found == "has 6 partitions, the records' topic has 12"
+
+
+@pytest.mark.parametrize(("what", "words"), [("ledger", "is forgotten"), ("dead letters", "is gone")])
+def test_a_short_retention_beside_the_records(what: str, words: str) -> None:
+    (outcome,) = judged(config(retention_ms="60000"), replace(WANTED, what=what))
+    assert outcome.grade is Grade.WARNING
+    assert "retention.ms is 1 min, less than a day" in outcome.found
+    assert words in outcome.found
+    assert "retention.ms=2592000000" in outcome.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"retention.ms": "3600000"}, "set topic.retention_ms = 604800000"),
+        ({"retention.bytes": "3600"}, 'set topic.config."retention.bytes" = -1'),
+        ({"max.message.bytes": "2000"}, 'set topic.config."max.message.bytes" = 1048588'),
+        ({"message.timestamp.before.max.ms": "10"}, 'set topic.config."message.timestamp.before.max.ms" = 86400000'),
+    ],
+)
+def test_a_topic_that_is_yet_to_be_made(changes: dict[str, str], remedy: str) -> None:
+    assert list(judge_planned(WANTED, 6, CONFIG)) == []
+    (outcome,) = judge_planned(WANTED, 6, {**CONFIG, **changes})
+    assert (outcome.grade, outcome.subject) == (Grade.WARNING, "ticks")
+    assert remedy in outcome.remedy
 
 
 def test_every_missing_right_is_named() -> None:

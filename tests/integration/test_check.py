@@ -194,8 +194,8 @@ def test_schemas_that_are_not_registered(setup: Setup) -> None:
     checked = setup.check()
     assert checked.code == 2
     assert [(each.area, each.subject, each.remedy) for each in checked.bad()] == [
-        ("schema", f"{setup.topic}-value", "run: binance-kafka-source schema register"),
-        ("schema", f"{setup.topic}.events-value", "run: binance-kafka-source schema register"),
+        ("schema", f"{setup.topic}-value", "run, with the same options: binance-kafka-source schema register"),
+        ("schema", f"{setup.topic}.events-value", "run, with the same options: binance-kafka-source schema register"),
     ]
 
 
@@ -203,7 +203,10 @@ def test_a_schema_that_differs(setup: Setup) -> None:
     setup.register()
     setup.tables["schema"] = {"file": setup.schema_file('"precision": 18, "scale": 8', '"precision": 20, "scale": 8')}
     outcome = setup.check().only("schema")
-    assert "another schema is registered" in outcome.found
+    assert "precision is 18, not 20" in outcome.found
+    setup.tables["schema"] = {"file": setup.schema_file('"precision": 18, "scale": 8', '"precision": 18, "scale": 9')}
+    outcome = setup.check().only("schema")
+    assert "scale is 8, not 9), and this one is not compatible with it" in outcome.found
 
 
 def test_a_pinned_id_of_another_schema(setup: Setup) -> None:
@@ -242,22 +245,27 @@ def test_an_unknown_key(setup: Setup) -> None:
     assert 'feed.conections: no such option; did you mean "feed.connections"?' in outcome.found
     del setup.tables["feed"]["conections"]
     setup.register()
-    setup.tables["kafka"]["sasl.pasword"] = "hunter2-hunter2"
+    setup.tables["kafka"]["ssl.key.pasword"] = "hunter2-hunter2"
     checked = setup.check()
-    assert 'No such configuration property: "sasl.pasword"' in checked.only("broker").found
+    assert 'No such configuration property: "ssl.key.pasword"' in checked.only("broker").found
     assert "hunter2" not in checked.text
 
 
 def test_a_secret_in_the_wrong_place(setup: Setup) -> None:
     setup.register()
-    setup.tables["kafka"]["sasl.password"] = "hunter2-hunter2"
+    setup.tables["kafka"]["ssl.key.password"] = "hunter2-hunter2"
     checked = setup.check()
     outcome = checked.only("configuration", Grade.WARNING)
-    assert (outcome.subject, "a secret stands in" in outcome.found) == ('kafka."sasl.password"', True)
-    assert "BKS_KAFKA__SASL_PASSWORD" in outcome.remedy
-    setup.tables["kafka"]["sasl.password"] = "${file:" + str(setup.folder / "password") + "}"
+    assert (outcome.subject, "a secret stands in" in outcome.found) == ('kafka."ssl.key.password"', True)
+    assert "BKS_KAFKA__SSL_KEY_PASSWORD" in outcome.remedy
+    setup.tables["kafka"]["ssl.key.password"] = "${file:" + str(setup.folder / "password") + "}"
     (setup.folder / "password").write_text("hunter2-hunter2")
     assert setup.check().bad() == []
+    setup.tables["registry"]["sasl.password"] = "hunter2-hunter2"
+    first = setup.check()
+    settings = [each for each in first.outcomes if each.area == "configuration"]
+    assert 'it belongs in [kafka], as kafka."sasl.password"' in settings[0].remedy
+    del setup.tables["registry"]["sasl.password"]
     setup.tables["feed"]["url"] = "ws://user:hunter2-hunter2@127.0.0.1:1"
     last = setup.check()
     assert "do not belong in this address" in last.only("configuration").found
@@ -369,7 +377,7 @@ def test_lines_and_table(setup: Setup) -> None:
     assert exit_code_of(["check", "--config", str(setup.file())]) == 2
     lines = setup.capsys.readouterr().out.splitlines()
     assert f"problem  schema: {setup.topic}-value: nothing is registered under this subject" in lines
-    assert "         -> run: binance-kafka-source schema register" in lines
+    assert "         -> run, with the same options: binance-kafka-source schema register" in lines
     assert lines[-1] == "2 problems, 0 warnings: run would not work"
     _show_table([Outcome("topic", "ticks", Grade.PROBLEM, "is [not] there", "make it")])
     table = setup.capsys.readouterr().out

@@ -84,6 +84,17 @@ def test_a_field_without_a_default_is_refused(registry: Registry, subject: str) 
         registry.register(subject, incompatible)
 
 
+def test_a_decimal_of_another_scale_is_refused(registry: Registry, subject: str) -> None:
+    """The registry itself takes it: to it a decimal is bytes, and readers would be off by powers of ten."""
+    other = fields()
+    other[2]["type"]["scale"] = 4
+    registry.register(subject, changed(fields=other))
+    assert registry._client.test_compatibility_all_versions(subject, registry._avro(SCHEMA))
+    assert not registry.is_compatible(subject, SCHEMA)
+    with pytest.raises(ConfigurationError, match="index_price: scale is 4, not 8"):
+        registry.register(subject, SCHEMA)
+
+
 def test_a_field_with_a_default_is_a_new_version(registry: Registry, subject: str) -> None:
     first = registry.register(subject, SCHEMA)
     compatible = changed(fields=[*fields(), {"name": "more", "type": "string", "default": ""}])

@@ -61,7 +61,8 @@ def test_a_registry_that_is_not_up_yet_is_waited_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connector.commands.schema.ASKED_AGAIN_AFTER_S", 0.01)
-    registered = [(200, {"compatibility": "FULL_TRANSITIVE"}), (200, {"id": 7})]
+    nothing_yet = (404, {"error_code": 40401, "message": "no such subject"})
+    registered = [nothing_yet, (200, {"compatibility": "FULL_TRANSITIVE"}), (200, {"id": 7})]
     with peer((503, b""), (502, b"<html>"), *registered, *registered) as registry:
         command = ["schema", "register", "--set", f"registry.url={registry.url}", "--set", "topic.name=t"]
         assert exit_code_of([*command, "--wait", "20"]) == 0
