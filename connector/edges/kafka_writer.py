@@ -21,6 +21,10 @@ from connector.edges.kafka_statistics import Statistics
 COMMIT_TIMEOUT_S = 40.0
 TRANSACTION_TIMEOUT_MS = 60_000
 
+WHOLE_BATCHES: Properties = {"linger.ms": 50}
+"""Committing and flushing send at once, whatever lingers: this keeps librdkafka from sending a batch in crumbs while it
+is handed over."""
+
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 ABORT_TIMEOUT_S = 5.0
 
@@ -87,6 +91,7 @@ class TransactionalWriter:
         self._statistics = Statistics("writer", tell)
         self._producer = new_producer(
             {
+                **WHOLE_BATCHES,
                 **producer_properties(properties),
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "transactional.id": transactional_id,
@@ -141,6 +146,7 @@ class PlainWriter:
         self._producer = new_producer(
             {
                 "message.timeout.ms": int(COMMIT_TIMEOUT_S * 1000),
+                **WHOLE_BATCHES,
                 **producer_properties(properties),
                 "on_delivery": self._delivered,
             },
