@@ -128,6 +128,11 @@ def wait_until_told(replica: Replica, what: str) -> dict[str, Any]:
     return told
 
 
+def wait_until_fed(replica: Replica) -> None:
+    """Block until its feed advances, whatever else it waits for."""
+    until(lambda: any(line["event"] == "feed_changed" for line in json_lines(replica)), 10, replica.log)
+
+
 def check_goes_on(bench: Bench, exchange: ExchangeThread, replica: Replica, waited_until_ms: int | None = None) -> None:
     """It writes, and all that came while it waited is there too."""
     replica.wait_until_ready(20)
@@ -157,6 +162,7 @@ def test_the_registry_is_down_at_the_start(bench_to_break: Bench, exchange: Exch
         assert status == 503
         assert "registry" in reason
         assert replica.get("/livez")[0] == 200
+        wait_until_fed(replica)
         up_from_ms = time.time_ns() // 1_000_000
     finally:
         registry.start()
@@ -172,6 +178,7 @@ def test_the_broker_is_down_at_the_start(bench_to_break: Bench, exchange: Exchan
         assert told["level"] == "warning"
         assert replica.get("/readyz")[0] == 503
         assert replica.get("/livez")[0] == 200
+        wait_until_fed(replica)
         up_from_ms = time.time_ns() // 1_000_000
     finally:
         broker.start()
@@ -200,7 +207,7 @@ def test_sigterm_while_it_waits(away: Options, bench: Bench) -> None:
     bench.register()
     replica = bench.replica(more={**JSON, **away})
     wait_until_told(replica, NOBODY)
-    until(lambda: any(line["event"] == "feed_changed" for line in json_lines(replica)), 10, replica.log)
+    wait_until_fed(replica)
     asked_s = time.monotonic()
     code = replica.stop(SHUTDOWN_S + 3)
     assert time.monotonic() - asked_s < SHUTDOWN_S + 2, replica.log()
