@@ -79,6 +79,7 @@ class Replay:
         from connector.edges.frame_file import FrameFile
 
         self._config = config
+        self._path = path
         self._file: FrameFile = FrameFile(path)
         self._factor = factor
         self._accepted = 0
@@ -95,12 +96,40 @@ class Replay:
 
         self._remove_journal()
         connector = Connector(self._config, historical=True, also=self._count)
+        self._refuse_what_would_not_stay(connector)
         started = time.monotonic()
         code = connector.run(self.source)
         took_s = time.monotonic() - started
         self._remove_journal()
         Console(stderr=True).print(self._summary(took_s, complete=not code), highlight=False, soft_wrap=True)
         return code
+
+    def _refuse_what_would_not_stay(self, connector: Connector) -> None:
+        """Retention goes by event time: the broker deletes what is older within minutes, and nobody sees why."""
+        from connector.core.check_topics import duration
+        from connector.edges.topic_facts import kept_for_ms
+
+        topic = self._config.topic
+        kept_ms = kept_for_ms(self._config.kafka, topic.name)
+        if kept_ms is None:
+            kept_ms = int(topic.config.get("retention.ms", topic.retention_ms))
+        age_ms = time.time_ns() // 1_000_000 - self._first_event_time_ms(connector)
+        if 0 <= kept_ms < age_ms:
+            raise ConfigurationError(
+                f"topic {topic.name} keeps records for {duration(kept_ms)} of event time, and the first tick of the "
+                f"file is {duration(age_ms)} old: the broker would delete it soon after; replay into a topic that "
+                "keeps it (--set topic.name=… --set topic.retention_ms=-1)"
+            )
+
+    def _first_event_time_ms(self, connector: Connector) -> int:
+        from connector.edges.frame_file import FrameFile
+
+        now_ns = time.time_ns()
+        with FrameFile(self._path) as file:
+            for frame, _ in file.frames(now_ns):
+                if (event_time_ms := event_time_of(connector, frame)) is not None:
+                    return event_time_ms
+        return now_ns // 1_000_000
 
     def _summary(self, took_s: float, *, complete: bool) -> str:
         parts = [
@@ -188,18 +217,23 @@ class Replay:
         return self._advances_s is not None and self._advances_s[1] - self._advances_s[0] > TOPIC_WRITTEN_S
 
 
+def event_time_of(connector: Connector, frame: Frame) -> int | None:
+    """As a first look at the frame has it; ``None`` where it has no tick."""
+    return getattr(connector.normalizer.inspect(frame.data), "event_time_ms", None)
+
+
 class Pace:
     """Holds frames apart as their event times are, ``factor`` times as fast; not at all where it is ``None``."""
 
     def __init__(self, connector: Connector, factor: float | None) -> None:
-        self._inspect = connector.normalizer.inspect
+        self._connector = connector
         self._factor = factor
         self._began: tuple[int, float] | None = None
 
     def delay_s(self, frame: Frame, now_s: float) -> float:
         if self._factor is None:
             return 0.0
-        event_time_ms = getattr(self._inspect(frame.data), "event_time_ms", None)
+        event_time_ms = event_time_of(self._connector, frame)
         if event_time_ms is None:
             return 0.0
         if self._began is None:

@@ -39,6 +39,18 @@ def topic_shape(kafka: Properties, topic: str) -> TopicShape:
     )
 
 
+def kept_for_ms(kafka: Properties, topic: str) -> int | None:
+    """For how long the broker keeps a record, by its event time: -1 for ever; ``None`` where the topic is not there.
+
+    Raises ConfigurationError where it may not be asked, RetryableError without an answer.
+    """
+    admin = Admin(kafka, _unheard, ASK_TIMEOUT_S)
+    if topic not in admin.partition_counts([topic]):
+        return None
+    config = admin.configs([topic])[topic]
+    return int(config.get("retention.ms", "-1")) if "delete" in _policies(config) else -1
+
+
 def topic_facts(
     kafka: Properties,
     registry: Registry,

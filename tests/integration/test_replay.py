@@ -75,7 +75,7 @@ def content(records: Iterable[Observed]) -> dict[Key, tuple[int, Mapping[str, An
 
 def replay(recorded: Recorded, file: Path, topic: str, *more: str) -> tuple[int, str]:
     """Exit code and what it said."""
-    config = recorded.bench.config(topic, {"topic": {"name": topic}})
+    config = recorded.bench.config(topic, {"topic": {"name": topic, "retention_ms": -1}})
     done = command("replay", str(file), "--config", str(config), "--speed", "max", *more)
     return done.returncode, done.stderr
 
@@ -135,6 +135,17 @@ def test_a_plain_file_with_one_message_a_line(recorded: Recorded, tmp_path: Path
     (letter,) = recorded.bench.letters(topic)
     assert letter.value == b"no message"
     assert letter.headers["connection"] == "replay"
+
+
+def test_what_the_topic_would_not_keep_is_not_written(recorded: Recorded, tmp_path: Path) -> None:
+    old = tmp_path / "old.txt"
+    old.write_bytes(b"\n".join(line.replace(b'"E":17', b'"E":16') for line in lines_of(recorded.file)))
+    for topic in (recorded.bench.topic, f"{recorded.bench.topic}-not-made-yet"):
+        done = command("replay", str(old), "--config", str(recorded.bench.config("old", {"topic": {"name": topic}})))
+        assert done.returncode == 2, done.stderr
+        assert f"topic {topic} keeps records for 7 days of event time" in done.stderr
+        assert "--set topic.retention_ms=-1" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_topic_that_is_being_written_is_left_alone(recorded: Recorded, tmp_path: Path) -> None:
