@@ -26,9 +26,10 @@ from connector.core.admit import GONE_AFTER_MS
 from connector.core.encode import RecordEncoder
 from connector.core.happenings import Happening, NotVerified, Started, Stopped, Tell
 from connector.core.ledger_events import EventEncoder
-from connector.core.process_status import SocketStatus, Status
+from connector.core.process_status import KafkaStatus, RestStatus, SocketStatus, Status
 from connector.core.quality import SymbolSets
 from connector.core.schema import StreamSchema
+from connector.core.secrets import without_userinfo
 from connector.core.tick_sink import TickSink
 from connector.core.values import Frame
 from connector.core.witness import ADVANCING, DOWN
@@ -123,6 +124,7 @@ class Connector:
             config.kafka, config.events_topic, self.replica, writes=self.is_writer, tell=self.telemetry.tell
         )
         self._host = host
+        self._servers = "" if host.sink is not None else _servers(config)
         self.sink = self._plugged(host.sink) if host.sink is not None else self._kafka(historical, guards)
         self._http = HttpServer(config.http.host, config.http.port, self.telemetry, self.status)
         self.credentials = Credentials(
@@ -135,6 +137,7 @@ class Connector:
             tell=self.tell,
         )
         self.feed: Feed | None = None
+        self.rest: RestFill | None = None
         self._started_at = time.monotonic()
         self._started_at_ms = self._heartbeat_at_ms = _now_ms()
 
@@ -185,8 +188,13 @@ class Connector:
     def status(self) -> Status:
         """How it is doing now. May be called from any thread."""
         feed = self.feed.state() if self.feed is not None else None
+        rest = self.rest.state() if self.rest is not None else None
         sink = self.sink.state()
         monotonic, now_ms = time.monotonic(), _now_ms()
+
+        def wall_ms(at_s: float | None) -> int | None:
+            return None if at_s is None else now_ms + round((at_s - monotonic) * 1000)
+
         return Status(
             now_ms=now_ms,
             started_at_ms=self._started_at_ms,
@@ -204,7 +212,10 @@ class Connector:
                     round((monotonic - each.since) * 1000),
                     each.frames,
                     each.newest_event_time_ms,
-                    each.last_close_reason,
+                    each.last_end,
+                    wall_ms(each.next_attempt_at),
+                    each.url,
+                    each.streams,
                 )
                 for each in (feed.sockets if feed is not None else ())
             ),
@@ -216,6 +227,30 @@ class Connector:
             symbols=tuple(sorted(self.sink.symbols().items())),
             heartbeat_at_ms=self._heartbeat_at_ms,
             ended=("the sink",) if self.sink.ended.is_set() else (),
+            feed_advanced_at_ms=wall_ms(feed.advanced_at_monotonic) if feed is not None else None,
+            feed_ahead_ms=feed.ahead_ms if feed is not None else None,
+            rest=RestStatus(
+                rest.state,
+                round((monotonic - rest.since) * 1000),
+                rest.frames,
+                wall_ms(rest.brought_at),
+                rest.last_end,
+                wall_ms(rest.next_attempt_at),
+                rest.url,
+            )
+            if rest is not None
+            else None,
+            kafka=KafkaStatus(
+                self._servers,
+                sink.answered_at_ms,
+                sink.committed_at_ms,
+                sink.problem,
+                sink.problem_at_ms,
+                sink.held_back,
+            ),
+            refused=self.telemetry.refused(),
+            ticks_written_at_ms=self.telemetry.ticks_written_at_ms,
+            dropped_frames=self.telemetry.dropped_frames,
         )
 
     def should_fill(self) -> bool:
@@ -382,17 +417,21 @@ async def live(connector: Connector, asked: asyncio.Event) -> None:
     connector.feed = feed
     receiving = [feed.run()]
     if options.rest_fill and schema.feed.rest is not None:
-        receiving.append(
-            RestFill(
-                options,
-                schema,
-                deliver=connector.accept,
-                tell=connector.tell,
-                should_fill=connector.should_fill,
-                compare=connector.compare_symbols,
-            ).run()
+        connector.rest = RestFill(
+            options,
+            schema,
+            deliver=connector.accept,
+            tell=connector.tell,
+            should_fill=connector.should_fill,
+            compare=connector.compare_symbols,
         )
+        receiving.append(connector.rest.run())
     await asyncio.gather(*receiving)
+
+
+def _servers(config: Config) -> str:
+    given = str(config.kafka.get("bootstrap.servers", "")).split(",")
+    return ", ".join(without_userinfo(server.strip()) for server in given)
 
 
 def feed_options(config: Config) -> FeedOptions:

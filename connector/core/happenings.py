@@ -111,7 +111,7 @@ class StreamMissing(Happening):
 
 @dataclass(frozen=True, slots=True)
 class RestFillChanged(Happening):
-    """The REST fill took over from the sockets, or gave back to them."""
+    """The REST fill began to bring rows in the place of the sockets, or ceased to."""
 
     filling: bool
 
@@ -311,10 +311,10 @@ class BrokerMeasured:
     broker: int
     """Its id."""
     connected: bool
-    round_trip_s: float
-    """Of a request and its answer: 99 of 100 took no longer."""
-    send_wait_s: float
-    """In the queue to the socket: 99 of 100 requests waited no longer."""
+    round_trip_s: float | None
+    """Of a request and its answer: 99 of 100 took no longer. None: there was none."""
+    send_wait_s: float | None
+    """In the queue to the socket: 99 of 100 requests waited no longer. None: there was none."""
     throttled_s: float
     """The longest that the broker asked us to wait."""
     disconnects: int

@@ -27,8 +27,60 @@ class SocketStatus:
     frames: int
     event_time_ms: int | None
     """The newest it brought."""
-    last_close_reason: str
-    """Empty where none was closed yet."""
+    last_end: str
+    """How it ended last, or why it could not be opened; empty where neither has happened yet."""
+    next_attempt_ms: int | None = None
+    """When it is tried again to open it; None where it is open."""
+    url: str = ""
+    streams: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RestStatus:
+    """The REST interface, which fills in where the connections bring nothing."""
+
+    state: str
+    """``idle``, ``filling`` (it brings rows that are new) or ``failing`` (it is asked, and brings none)."""
+    since_ms: int
+    """How long it has been so."""
+    frames: int
+    newest_at_ms: int | None
+    """When it last brought rows that were new."""
+    last_end: str
+    """The last refusal or failure; empty where there was none."""
+    next_attempt_ms: int | None
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaStatus:
+    """The way to Kafka, as the sink finds it. Times are None where there was none yet."""
+
+    servers: str
+    """The bootstrap servers, without credentials; empty where another sink is in Kafka's place."""
+    answered_at_ms: int | None = None
+    """When a broker last answered the sink. It is asked every 10 s at least."""
+    committed_at_ms: int | None = None
+    """When this replica's last transaction ended well."""
+    problem: str = ""
+    """The last error."""
+    problem_at_ms: int | None = None
+    held_back: str = ""
+    """Why what waits is held on purpose; empty where it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Ticks that cannot become records, of one reason and field."""
+
+    reason: str
+    field: str
+    symbols: tuple[str, ...]
+    """The first few of them; none where they could not be told."""
+    since_ms: int
+    """Without a pause of a minute."""
+    last_ms: int
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +111,27 @@ class Status:
     """When the event loop last showed that it runs."""
     ended: tuple[str, ...] = ()
     """Parts of the process that have ended though they should run."""
+    feed_advanced_at_ms: int | None = None
+    """When, by our clock, the feed's event time last advanced."""
+    feed_ahead_ms: int | None = None
+    """By how much the newest event time was ahead of our clock when it came; below 0 where it was behind, as it
+    should be."""
+    rest: RestStatus | None = None
+    """None: the fill is off, or the stream has no REST end point."""
+    kafka: KafkaStatus = KafkaStatus("")
+    refused: tuple[Refused, ...] = ()
+    """Newest first."""
+    ticks_written_at_ms: int | None = None
+    """When this replica last wrote a tick."""
+    dropped_frames: int = 0
+    """Accepted frames given up at a bound of the journal since the start."""
 
 
 def age_ms(status: Status, event_time_ms: int | None) -> int:
-    """How old that event time is; where nothing came yet, how long it has been waited for."""
+    """How old that event time is, below 0 where it is ahead of our clock; where nothing came yet, how long it has been
+    waited for."""
     since_ms = event_time_ms if event_time_ms is not None else status.started_at_ms
-    return max(0, status.now_ms - since_ms)
+    return status.now_ms - since_ms
 
 
 def why_not_ready(status: Status) -> tuple[str, ...]:

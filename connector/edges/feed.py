@@ -146,6 +146,7 @@ class Feed:
             stream = seen.stream if seen.stream in lane.streams else lane.only_stream
             if seen.event_time_ms is not None:
                 ahead_ms = seen.event_time_ms - received_at_ns // 1_000_000
+                lane.ahead_ms = ahead_ms
                 lane.beat(session, stream, seen.event_time_ms, is_plausible=ahead_ms <= self._ahead_ms)
                 if self._told_state is not Life.ADVANCING:
                     self._tell_state()

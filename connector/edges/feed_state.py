@@ -21,13 +21,18 @@ class SocketState:
     state: str
     """``advancing``, ``silent`` (open, brings nothing), ``frozen`` (repeats), ``down`` (not open)."""
     since: float
-    """Monotonic seconds: since when it has not advanced, or, where it does, since when it is open."""
+    """Monotonic seconds: since when it has not advanced, whatever was opened and closed meanwhile; or, where it does,
+    since when it is open."""
     frames: int
     """Messages received, over all its sockets."""
     newest_event_time_ms: int | None
     """The event time it brought last; None before the first."""
-    last_close_reason: str
-    """Empty where none was closed yet."""
+    last_end: str
+    """How it ended last, or why it could not be opened since; empty where neither was."""
+    next_attempt_at: float | None
+    """Monotonic seconds; None while it is open."""
+    url: str
+    streams: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class FeedState:
     newest_event_time_ms: int | None
     advanced_at_monotonic: float | None
     """When event time last advanced; None before the first data."""
+    ahead_ms: int | None
+    """By how much the newest event time was ahead of our clock when it came; below 0 where it was behind."""
     sockets: tuple[SocketState, ...]
 
 
@@ -53,6 +60,7 @@ def feed_state(lanes: Sequence[Lane], now_s: float, quiet_after_s: float) -> Fee
         advanced_at_monotonic=min((at_s for at_s in advanced_at_s if at_s is not None), default=None)
         if None not in advanced_at_s
         else None,
+        ahead_ms=max((ms for lane in lanes if (ms := lane.ahead_ms) is not None), default=None),
         sockets=tuple(_socket_state(lane, life) for lane, life in lives.items()),
     )
 
@@ -63,10 +71,21 @@ def _life(lane: Lane, now_s: float, quiet_after_s: float) -> Life:
 
 
 def _socket_state(lane: Lane, life: Life) -> SocketState:
-    since_s = min((session.pulse.opened_at_s for session in lane.sessions()), default=lane.down_since_s)
-    if life in (Life.SILENT, Life.FROZEN) and lane.advanced_at_s is not None:
-        since_s = max(since_s, lane.advanced_at_s)
-    return SocketState(lane.place.name, life.value, since_s, lane.frames, lane.event_time_ms, lane.last_close_reason)
+    if life is Life.ADVANCING:
+        since_s = min((session.pulse.opened_at_s for session in lane.sessions()), default=lane.started_at_s)
+    else:
+        since_s = lane.started_at_s if lane.advanced_at_s is None else lane.advanced_at_s
+    return SocketState(
+        connection=lane.place.name,
+        state=life.value,
+        since=since_s,
+        frames=lane.frames,
+        newest_event_time_ms=lane.event_time_ms,
+        last_end=lane.last_end,
+        next_attempt_at=None if lane.sessions() else lane.next_attempt_at_s,
+        url=lane.place.url,
+        streams=lane.place.streams,
+    )
 
 
 def _group(lane: Lane) -> int:

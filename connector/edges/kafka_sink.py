@@ -90,6 +90,15 @@ class SinkState:
     """Journal sequence up to which every frame is in the topic, a duplicate, or refused."""
     waiting: str
     """What is being waited for; empty in normal running."""
+    answered_at_ms: int | None = None
+    """When a broker last answered; None before the first time, and where there is none."""
+    committed_at_ms: int | None = None
+    """When the last transaction of this process ended well."""
+    problem: str = ""
+    """The last error; empty where there was none."""
+    problem_at_ms: int | None = None
+    held_back: str = ""
+    """Why frames wait on purpose; empty where they do not."""
 
 
 class Guards:
@@ -148,6 +157,10 @@ class Sink:
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._role = Role.STARTING
         self._waiting_for = ""
+        self._held_back = ""
+        self._problem: tuple[str, int | None] = ("", None)
+        self._answered_at_ms: int | None = None
+        self._committed_at_ms: int | None = None
         self._writer: Writer | None = None
         self._writer_since = 0.0
         self._cursor = 0
@@ -194,7 +207,18 @@ class Sink:
 
     def state(self) -> SinkState:
         newest_ms = self._follower.newest_ms if hasattr(self, "_follower") else -1
-        return SinkState(self._role, newest_ms, self._cursor, self._waiting_for)
+        problem, problem_at_ms = self._problem
+        return SinkState(
+            self._role,
+            newest_ms,
+            self._cursor,
+            self._waiting_for,
+            self._answered_at_ms,
+            self._committed_at_ms,
+            problem,
+            problem_at_ms,
+            self._held_back if self._role is Role.WRITER else "",
+        )
 
     def symbols(self) -> dict[str, int]:
         """Newest event time by symbol, as the topic was seen to hold it."""
@@ -272,6 +296,7 @@ class Sink:
         oldest = self._journal.read(0, max_frames=1, max_bytes=1)
         oldest_ms = self._oldest_needed(oldest[0].frame) if oldest else None
         self._follower.open(partitions, oldest_ms)
+        self._answered()
         self._outbox = Outbox(self._options, self._events, partitions, self._latest_partitions)
         self._pipeline.history_loaded()
         self._go_back()
@@ -309,6 +334,11 @@ class Sink:
             self._waiting_told_at = now
             self._tell(Waiting(what, str(error), next_attempt_s))
         self._waiting_for = str(error)
+        self._problem = (str(error), _now_ms())
+
+    def _answered(self) -> None:
+        """A broker did."""
+        self._answered_at_ms = _now_ms()
 
     def _follow(self) -> None:
         """Read back what the topic holds, and trim the journal by it."""
@@ -318,6 +348,7 @@ class Sink:
         foreign = self._follower.poll(0.0 if self._writer is not None else 0.1)
         now = time.monotonic()
         if self._follower.records > before:
+            self._answered()
             self._rule.advanced(self._follower.newest_ms)
             self._tell(Followed(self._follower.records - before, self._follower.newest_ms))
         else:
@@ -426,6 +457,7 @@ class Sink:
         started = time.monotonic()
         before = self._follower.end_offsets()
         self._answer_s = time.monotonic() - started
+        self._answered()
         if self._follower.poll(0.2):
             return True
         return self._follower.end_offsets() != before
@@ -464,9 +496,11 @@ class Sink:
 
     def _write(self, writer: Writer) -> None:
         if self._leaves_it_to_another():
+            self._held_back = "this replica's feed was down, and another one's ticks go first"
             self._stop.wait(IDLE_S)
             return
         if not self._journal.wait(self._cursor, IDLE_S):
+            self._held_back = ""
             return
         batch = Batch()
         passages: list[tuple[int, Passage]] = []
@@ -476,16 +510,22 @@ class Sink:
             if len(batch.values) >= self._options.max_records:
                 break
         if not passages:
+            self._held_back = "rows from REST wait, for another replica may have ticks"
             self._stop.wait(IDLE_S)
             return
+        self._held_back = ""
         started = time.monotonic()
         try:
             if not batch.empty:
                 writer.write(self._outbox.records(batch), self._outbox.others(batch))
         except WriteError as error:
+            self._problem = (str(error), _now_ms())
             self._tell(TransactionFailed(str(error), error.fenced))
             self._drop_writer("fenced" if error.fenced else "a transaction failed")
             return
+        if not batch.empty:
+            self._answered()
+            self._committed_at_ms = _now_ms()
         self._cursor = passages[-1][0]
         self._waiting.extend(passages)
         for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
@@ -549,6 +589,7 @@ class Sink:
     def _has_more_partitions(self) -> bool:
         """Whether the topic was given some: this replica stands down, and all of them are to be read."""
         before, after = self._follower.partitions, self._follower.partition_count()
+        self._answered()
         if after <= before:
             return False
         self._tell(PartitionsGrown(self._options.topic, before, after))
@@ -560,3 +601,7 @@ class Sink:
     def _become(self, role: Role, reason: str) -> None:
         self._role = role
         self._tell(RoleChanged(role.value, reason))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -16,6 +16,8 @@ class _Window(msgspec.Struct):
 
     max: int = 0
     p99: int = 0
+    cnt: int = 0
+    """Samples: without one the rest says nothing."""
 
 
 class _Broker(msgspec.Struct):
@@ -99,8 +101,8 @@ class Statistics:
         return BrokerMeasured(
             broker.nodeid,
             connected=broker.state == "UP",
-            round_trip_s=broker.rtt.p99 * _US,
-            send_wait_s=broker.outbuf_latency.p99 * _US,
+            round_trip_s=broker.rtt.p99 * _US if broker.rtt.cnt else None,
+            send_wait_s=broker.outbuf_latency.p99 * _US if broker.outbuf_latency.cnt else None,
             throttled_s=broker.throttle.max * _MS,
             disconnects=disconnects,
             retries=retries,

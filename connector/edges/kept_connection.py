@@ -120,8 +120,13 @@ class Lane:
         self.frames = 0
         self.event_time_ms: int | None = None
         self.advanced_at_s: float | None = None
-        self.down_since_s = common.clock.monotonic()
-        self.last_close_reason = ""
+        self.ahead_ms: int | None = None
+        """By how much the event time brought last was ahead of our clock when it came."""
+        self.started_at_s = common.clock.monotonic()
+        self.last_end = ""
+        """How the last socket ended, or why none could be opened since."""
+        self.next_attempt_at_s: float | None = None
+        """While there is none."""
         options = common.options
         self._common = common
         self._backoff = Backoff(
@@ -211,10 +216,13 @@ class Lane:
                 common.gate.close_until(common.clock.monotonic() + answer.retry_after_s)
             else:
                 pause_s = max(pause_s, answer.retry_after_s)
-            common.tell(FeedRefused(place.name, answer.status, answer.detail, max(pause_s, answer.retry_after_s)))
+            stay_away_s = max(pause_s, answer.retry_after_s)
+            self._could_not(f"refused by the exchange: {answer.detail}", stay_away_s)
+            common.tell(FeedRefused(place.name, answer.status, answer.detail, stay_away_s))
             return pause_s
         except ConnectFailedError as error:
             pause_s = self._backoff.failed()
+            self._could_not(f"{error.reason}: {error.detail}", pause_s)
             common.tell(SocketFailed(place.name, error.reason, error.detail, pause_s))
             return pause_s
         now_s = common.clock.monotonic()
@@ -224,9 +232,14 @@ class Lane:
         self._has_opened = True
         pulse = Pulse(opened_at_s=now_s, known_ms=common.known_ms(place.group))
         session = Session(common.next_number(), self, socket, pulse, due_at_s=now_s + lives_s)
+        self.next_attempt_at_s = None
         common.tell(SocketOpened(place.name, place.url))
         common.spawn(self._read(session))
         return session
+
+    def _could_not(self, why: str, next_attempt_s: float) -> None:
+        self.last_end = why
+        self.next_attempt_at_s = self._common.clock.monotonic() + next_attempt_s
 
     async def _install(self, fresh: Session, old: Session | None) -> float:
         """Put *fresh* in the place of *old* if it proves itself, or *old* is no better. Returns the pause to make."""
@@ -263,8 +276,7 @@ class Lane:
         except SocketLostError as error:
             ours = session.is_closing
             reason, detail = (session.leave_reason, session.leave_detail) if ours else (error.reason, error.detail)
-        self.last_close_reason = reason
-        self.down_since_s = common.clock.monotonic()
+        self.last_end = f"{reason}: {detail}" if detail else reason
         session.ended.set()
         common.ended(session)
         common.tell(SocketClosed(self.place.name, reason, detail))

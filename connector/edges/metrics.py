@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 
 from connector.core.happenings import KafkaMeasured
-from connector.core.process_status import Status
+from connector.core.process_status import Status, age_ms
 from connector.core.quality import FINDINGS
 from connector.core.values import Reason
 
@@ -94,7 +94,7 @@ class Metrics:
         self.feed_complaints = counter("feed_complaints", "Error replies of the exchange to control messages.")
         self.streams_missing = counter("streams_missing", "Streams asked for that brought nothing.")
         self.rest_failures = counter("rest_failures", "REST requests that brought nothing, by reason.", "reason")
-        self.rest_filling = gauge("rest_filling", "1 while REST fills in for the connections.")
+        self.rest_filling = gauge("rest_filling", "1 while REST brings rows in the place of the connections.")
         self.connections_open = gauge("connections_open", "Connections that are open.")
         self.connections_advancing = gauge("connections_advancing", "Connections that bring event time that advances.")
         self.feed_state = gauge("feed_state", "1 for the state that the feed is in, 0 for the others.", "state")
@@ -103,6 +103,12 @@ class Metrics:
         )
         self.feed_age = gauge(
             "feed_event_time_age_seconds", "Age of the newest event time received; since the start before the first."
+        )
+
+        self.feed_ahead = gauge(
+            "feed_event_time_ahead_seconds",
+            "By how much the newest event time was ahead of this machine's clock when it came; below 0 where it was "
+            "behind, as it should be.",
         )
 
         # Journal
@@ -143,6 +149,11 @@ class Metrics:
             "kafka_complaints", "Errors that the Kafka client reported and goes on from.", "client", "code"
         )
         self.partitions_grown = counter("partitions_grown", "Times that the topic had more partitions than before.")
+
+        self.kafka_answer_age = gauge(
+            "kafka_answer_age_seconds",
+            "Since a broker last answered the sink, which asks every 10 s at least; since the start before the first.",
+        )
 
         # What librdkafka measures of itself, every statistics.interval.ms
         self.kafka_connected = gauge("kafka_connected", "1 while the client has a connection to the broker.", *_BROKER)
@@ -229,6 +240,10 @@ class Metrics:
         self.connections_advancing.set(sum(socket.state == "advancing" for socket in status.sockets))
         self.set_feed_event_time(status.feed_event_time_ms)
         self.set_topic_event_time(status.topic_event_time_ms)
+        if status.feed_ahead_ms is not None:
+            self.feed_ahead.set(status.feed_ahead_ms / 1000)
+        if status.kafka.servers:
+            self.kafka_answer_age.set(age_ms(status, status.kafka.answered_at_ms) / 1000)
         self.journal_frames.set(status.journal_frames)
         self.journal_bytes.set(status.journal_bytes)
         self.journal_max_bytes.set(status.journal_max_bytes)
@@ -259,7 +274,10 @@ class Metrics:
             labels = (client, str(each.broker))
             values = (float(each.connected), each.round_trip_s, each.send_wait_s, each.throttled_s)
             for gauge, value in zip(by_broker, values, strict=True):
-                gauge.labels(*labels).set(value)
+                if value is None:
+                    gauge.remove(*labels)
+                else:
+                    gauge.labels(*labels).set(value)
             self.kafka_disconnects.labels(*labels).inc(each.disconnects)
             self.kafka_retries.labels(*labels).inc(each.retries)
             self.kafka_errors.labels(*labels).inc(each.errors)
@@ -276,7 +294,8 @@ class Metrics:
             gauge.labels(each).set(each == word)
 
     def _age_s(self, event_time_s: float) -> float:
-        return max(0.0, self._clock_s() - (event_time_s or self._started_at_s))
+        """Below 0 where event time is ahead of our clock: one of the two clocks is off, and that is to be seen."""
+        return self._clock_s() - (event_time_s or self._started_at_s)
 
     @staticmethod
     def _prepare(counter: Counter, words: Iterable[str]) -> None:

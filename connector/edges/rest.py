@@ -30,6 +30,8 @@ _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
 _SYMBOL_WEIGHT = 1
 _COMPARED_EVERY_S = 600.0
 _COMPARED_AGAIN_AFTER_S = 60.0
+_BRINGS_WITHIN_S = 5.0
+"""It fills while it brings rows that are new; one answer that is late or the same is no failure of it."""
 _REFUSALS = (403, 418, 429, 451)
 
 
@@ -42,6 +44,23 @@ class Answer:
     received_at_ns: int
     retry_after: str | None
     used_weight: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestState:
+    """How the fill is doing. Fit to be read from any thread; monotonic seconds."""
+
+    state: str
+    """``idle``, ``filling`` or ``failing``."""
+    since: float
+    frames: int
+    brought_at: float | None
+    """When it last brought rows that were new."""
+    last_end: str
+    """The last refusal or failure; empty where there was none."""
+    next_attempt_at: float | None
+    """While it stays away."""
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +175,12 @@ class RestFill:
         self._backoff = Backoff(first_s=1.0, cap_s=10.0, reset_after_s=5.0, random=random)
         self._not_before_s = float("-inf")
         self._compare_at_s = self._clock.monotonic() + _COMPARED_AGAIN_AFTER_S
-        self._is_filling = False
+        self._state, self._since_s = "idle", self._clock.monotonic()
+        self._is_asked = False
+        self._asked_since_s = 0.0
+        self._brought_at_s: float | None = None
+        self._frames = 0
+        self._last_end = ""
         self._told_failures: set[Failure] = set()
         self._last_bodies: dict[str | None, bytes] = {}
 
@@ -169,13 +193,15 @@ class RestFill:
         try:
             while True:
                 await self._clock.sleep(self._until_mid_period_s())
-                self._tell_filling(self._should_fill())
+                self._heed(self._should_fill())
                 now_s = self._clock.monotonic()
+                self._judge(now_s)
                 if now_s < self._not_before_s:
                     continue
-                if self._is_filling:
+                if self._is_asked:
                     answers = await asyncio.gather(*(client.ask(symbol) for symbol in asked))
                     self._take(answers, asked, self._pass_on)
+                    self._judge(self._clock.monotonic())
                     self._wait(self._budget.pause_s(cost, self._clock.time_ns() / 1e9))
                 elif now_s >= self._compare_at_s:
                     self._compare_at_s = now_s + _COMPARED_EVERY_S
@@ -187,11 +213,40 @@ class RestFill:
         since_s = (self._clock.time_ns() / 1e9 - self._cadence_s / 2) % self._cadence_s
         return self._cadence_s - since_s
 
-    def _tell_filling(self, filling: bool) -> None:
-        if filling is not self._is_filling:
-            self._is_filling = filling
+    def state(self) -> RestState:
+        """How it is doing now. May be called from any thread."""
+        stays_away = self._not_before_s > self._clock.monotonic()
+        return RestState(
+            self._state,
+            self._since_s,
+            self._frames,
+            self._brought_at_s,
+            self._last_end,
+            self._not_before_s if stays_away else None,
+            self._options.rest_url.rstrip("/") + (self._rest.path if self._rest else ""),
+        )
+
+    def _heed(self, is_asked: bool) -> None:
+        if is_asked is not self._is_asked:
+            self._is_asked = is_asked
+            self._asked_since_s = self._clock.monotonic()
             self._told_failures.clear()
-            self._tell(RestFillChanged(filling))
+
+    def _judge(self, now_s: float) -> None:
+        """Filling is what it does while it brings something; asked and without an answer yet, it stays what it was."""
+        state = self._state
+        if not self._is_asked:
+            state = "idle"
+        elif self._brought_at_s is not None and self._brought_at_s >= max(
+            self._asked_since_s, now_s - _BRINGS_WITHIN_S
+        ):
+            state = "filling"
+        elif now_s - self._asked_since_s > _BRINGS_WITHIN_S or self._not_before_s > now_s:
+            state = "failing"
+        if state != self._state:
+            if "filling" in (state, self._state):
+                self._tell(RestFillChanged(state == "filling"))
+            self._state, self._since_s = state, now_s
 
     def _take(
         self,
@@ -238,6 +293,8 @@ class RestFill:
             self._tell(FrameRepeated(CONNECTION, elements))
             return
         self._last_bodies[symbol] = body
+        self._frames += 1
+        self._brought_at_s = self._clock.monotonic()
         stream = self._rest.path if self._rest else ""
         self._deliver(Frame(body, answer.received_at_ns, CONNECTION, stream, Origin.REST))
 
@@ -251,9 +308,11 @@ class RestFill:
         meant = [refusal(each.status, each.retry_after, each.body, now_ms) for each in answers]
         gravest = max(meant, key=lambda each: each.retry_after_s)
         pause_s = self._stay_away(gravest.retry_after_s)
+        self._last_end = f"refused by the exchange: {gravest.detail}"
         self._tell(FeedRefused(CONNECTION, gravest.status, gravest.detail, pause_s))
 
     def _failed(self, failure: Failure, next_attempt_s: float) -> None:
+        self._last_end = f"{failure.reason}: {failure.detail}"
         self._tell(RestFailed(failure.reason, failure.detail, next_attempt_s))
 
     def _stay_away(self, at_least_s: float) -> float:

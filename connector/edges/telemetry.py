@@ -10,12 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
-from connector.core.happenings import Committed, FrameReceived, Happening, LogLinesLost, Rejected
+from connector.core.happenings import Committed, FrameReceived, Happening, JournalDropped, LogLinesLost, Rejected
 from connector.core.log_repeats import Repeats
-from connector.core.process_status import Status, why_not_ready
+from connector.core.process_status import Refused, Status, why_not_ready
+from connector.core.told_groups import Group, Groups
 from connector.edges.log_events import LINES, Fields, Line
 from connector.edges.log_format import LogFormat, LogLevel, cleaner, open_log
 from connector.edges.log_writer import LineWriter, standard_error
@@ -24,6 +25,8 @@ from connector.edges.metrics import Metrics
 _RECENT = 10
 _RATE_WINDOW_S = 60.0
 _FLUSH_S = 1.0
+_KINDS = ("reason", "status", "what", "state")
+"""The fields whose stable words tell log lines of one event apart."""
 _MOST_SECRETS = 200
 """Those that were renewed are masked too, until so many came after them."""
 
@@ -44,17 +47,19 @@ class Rates:
 
     frames: float = 0.0
     bytes: float = 0.0
-    records: float = 0.0
+    ticks: float = 0.0
+    dead_letters: float = 0.0
     rejects: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
     at_s: float
-    frames: int
-    bytes: int
-    records: int
-    rejects: int
+    frames: int = 0
+    bytes: int = 0
+    ticks: int = 0
+    dead_letters: int = 0
+    rejects: int = 0
 
 
 class Telemetry:
@@ -85,8 +90,11 @@ class Telemetry:
         self._lock = threading.Lock()
         self._repeats: Repeats[Happening] = Repeats()
         self._recent: dict[type[Happening], deque[Logged]] = {}
-        self._notable: deque[Logged] = deque(maxlen=_RECENT)
-        self._totals = _Sample(monotonic(), 0, 0, 0, 0)
+        self._notable: Groups[Logged] = Groups()
+        self._rejects: Groups[Logged] = Groups()
+        self._ticks_written_at_ms: int | None = None
+        self._dropped_frames = 0
+        self._totals = _Sample(monotonic())
         self._samples: deque[_Sample] = deque([self._totals])
 
     def mask(self, secrets: Iterable[str]) -> None:
@@ -109,6 +117,9 @@ class Telemetry:
             logged = self._logged(line, happening)
             with self._lock:
                 self._recent.setdefault(line.kind, deque(maxlen=_RECENT)).append(logged)
+                if line.kind is Rejected:
+                    kind = (logged.fields["reason"], logged.fields["field"])
+                    self._rejects.add(kind, logged, logged.at_s, name=logged.fields["symbol"])
             if told:
                 self._write(logged)
 
@@ -117,7 +128,7 @@ class Telemetry:
         self.metrics.observe(status, ready=not why_not_ready(status))
         now_s = self._monotonic_s()
         with self._lock:
-            sample = _Sample(now_s, self._totals.frames, self._totals.bytes, self._totals.records, self._totals.rejects)
+            sample = replace(self._totals, at_s=now_s)
             self._samples.append(sample)
             while now_s - self._samples[0].at_s > _RATE_WINDOW_S:
                 self._samples.popleft()
@@ -146,7 +157,8 @@ class Telemetry:
         return Rates(
             (last.frames - first.frames) / elapsed_s,
             (last.bytes - first.bytes) / elapsed_s,
-            (last.records - first.records) / elapsed_s,
+            (last.ticks - first.ticks) / elapsed_s,
+            (last.dead_letters - first.dead_letters) / elapsed_s,
             (last.rejects - first.rejects) / elapsed_s,
         )
 
@@ -155,27 +167,56 @@ class Telemetry:
         with self._lock:
             return tuple(reversed(self._recent.get(kind, ())))
 
-    def notable(self) -> tuple[Logged, ...]:
-        """The last few log lines above ``info``, newest first."""
+    def notable(self) -> tuple[Group[Logged], ...]:
+        """The log lines above ``info``, gathered by kind, newest first."""
         with self._lock:
-            return tuple(reversed(self._notable))
+            return tuple(self._notable.newest_first())
+
+    def rejects(self) -> tuple[Group[Logged], ...]:
+        """The rejects, gathered by reason and field, newest first."""
+        with self._lock:
+            return tuple(self._rejects.newest_first())
+
+    def refused(self) -> tuple[Refused, ...]:
+        """The same, for :class:`Status`."""
+        return tuple(
+            Refused(
+                str(each.last.fields["reason"]),
+                str(each.last.fields["field"]),
+                each.names,
+                round(each.since_s * 1000),
+                round(each.last_at_s * 1000),
+                each.times,
+            )
+            for each in self.rejects()
+        )
+
+    @property
+    def ticks_written_at_ms(self) -> int | None:
+        """When a transaction with ticks in it last ended well."""
+        return self._ticks_written_at_ms
+
+    @property
+    def dropped_frames(self) -> int:
+        """Given up at a bound of the journal."""
+        return self._dropped_frames
 
     def _add_up(self, happening: Happening) -> None:
         before = self._totals
         if isinstance(happening, FrameReceived):
-            self._totals = _Sample(
-                before.at_s,
-                before.frames + 1,
-                before.bytes + happening.size_bytes,
-                before.records,
-                before.rejects,
-            )
+            self._totals = replace(before, frames=before.frames + 1, bytes=before.bytes + happening.size_bytes)
         elif isinstance(happening, Committed):
-            self._totals = _Sample(
-                before.at_s, before.frames, before.bytes, before.records + happening.records, before.rejects
+            self._totals = replace(
+                before,
+                ticks=before.ticks + happening.records,
+                dead_letters=before.dead_letters + happening.letters,
             )
+            if happening.records:
+                self._ticks_written_at_ms = round(self._clock_s() * 1000)
         elif isinstance(happening, Rejected):
-            self._totals = _Sample(before.at_s, before.frames, before.bytes, before.records, before.rejects + 1)
+            self._totals = replace(before, rejects=before.rejects + 1)
+        elif isinstance(happening, JournalDropped):
+            self._dropped_frames += happening.frames
 
     def _logged(self, line: Line[Any], happening: Happening, **more: int) -> Logged:
         shown = {name: self._shown(value) for name, value in line.show(happening).items()}
@@ -184,7 +225,8 @@ class Telemetry:
     def _write(self, logged: Logged) -> None:
         if logged.level != "info":
             with self._lock:
-                self._notable.append(logged)
+                kind = (logged.event, *(str(logged.fields.get(name, "")) for name in _KINDS))
+                self._notable.add(kind, logged, logged.at_s, times=logged.fields.get("times", 1))
         # A reader of our standard error that is gone must not stop the feed; nobody is left to tell.
         with contextlib.suppress(OSError, ValueError):
             getattr(self._log, logged.level)(logged.event, **logged.fields)

@@ -475,12 +475,40 @@ async def test_the_state_names_every_connection(schema: StreamSchema) -> None:
         assert (state.state, state.newest_event_time_ms) == ("advancing", (EPOCH_S + 11) * 1000)
         assert state.advanced_at_monotonic == 11.0
         first, second = state.sockets
-        assert (first.connection, first.state, first.since, first.last_close_reason) == ("ws-1", "down", 10.0, "closed")
+        assert (first.connection, first.state, first.since) == ("ws-1", "down", 10.0)
+        assert first.last_end.startswith("refused by the exchange: ")
+        assert "503" in first.last_end
+        assert first.next_attempt_at is not None
+        assert first.next_attempt_at > 10.0
+        assert first.url == "ws://exchange/market/ws/!assetIndex@arr"
+        assert first.streams == ("!assetIndex@arr",)
         assert (second.connection, second.state, second.since, second.frames) == ("ws-2", "advancing", 0.5, 11)
         stage.exchange.sockets[1].end()
         await stage.clock.advance(1.0)
         assert stage.feed.state().state == "down"
         assert stage.told(FeedChanged)[-1].state == "down"
+
+
+async def test_a_silence_is_as_long_as_no_tick_came_however_often_it_is_connected_anew(schema: StreamSchema) -> None:
+    async with _running(schema, OPTIONS) as stage:
+        await stage.exchange.play(10)
+        await stage.clock.advance(90.0)
+        assert len(stage.exchange.sockets) > 2, "connections were made anew meanwhile"
+        state = stage.feed.state()
+        assert state.state in ("silent", "down")
+        assert [each.since for each in state.sockets] == [10.0, 10.0]
+
+
+async def test_the_offset_of_event_time_has_its_sign(schema: StreamSchema) -> None:
+    async with _running(schema, OPTIONS) as stage:
+        assert stage.feed.state().ahead_ms is None
+        for sent, expected_ms in ((5.0, 3_500), (-5.0, -6_500)):
+            for socket in stage.exchange.sockets:
+                socket.send_tick(sent)
+            await settle()
+            ahead_ms = stage.feed.state().ahead_ms
+            assert ahead_ms is not None
+            assert (ahead_ms > 0) == (sent > 0), expected_ms
 
 
 async def test_chosen_symbols_share_a_connection_and_a_missing_one_is_named_once(schema: StreamSchema) -> None:

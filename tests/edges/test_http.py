@@ -12,8 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connector.core.errors import ConfigurationError
-from connector.core.happenings import GapFound, Rejected
-from connector.core.process_status import SocketStatus, Status
+from connector.core.happenings import GapFound, Rejected, SocketClosed
+from connector.core.process_status import KafkaStatus, Refused, RestStatus, SocketStatus, Status
 from connector.edges import http as edge
 from connector.edges.http import MOST_REQUESTS, HttpServer
 from connector.edges.status_page import status_page
@@ -200,8 +200,24 @@ def test_the_page_shows_what_is_asked_for_at_night(served: Served) -> None:
         STATUS,
         sockets=(
             SocketStatus("ws-1", "advancing", 7_200_000, 12_345, NOW_MS - 300, ""),
-            SocketStatus("ws-2", "down", 5_000, 999, None, "trailing"),
+            SocketStatus(
+                "ws-2",
+                "down",
+                5_000,
+                999,
+                None,
+                "refused by the exchange: 451",
+                NOW_MS + 600_000,
+                "wss://exchange/ws",
+                ("s@arr",),
+            ),
         ),
+        rest=RestStatus("failing", 50_000, 7, NOW_MS - 50_000, "timeout: no answer", None, "https://exchange/index"),
+        kafka=KafkaStatus(
+            "broker-1:9092", NOW_MS - 3_000, NOW_MS - 4_000, "too few replicas", NOW_MS - 9_000, "rows from REST wait"
+        ),
+        feed_ahead_ms=-250,
+        dropped_frames=3,
         symbols=(("BTCUSD", NOW_MS - 500), ("OLDUSD", NOW_MS - 90_000)),
         journal_problem="/data/journal: disk I/O error",
     )
@@ -219,7 +235,18 @@ def test_the_page_shows_what_is_asked_for_at_night(served: Served) -> None:
         "ws-1",
         "2.0 h",
         "12,345",
-        "trailing",
+        "refused by the exchange: 451; next attempt 2027-01-15 08:10:00 UTC",
+        "wss://exchange/ws s@arr",
+        "came 50.0 s ago",
+        "timeout: no answer",
+        "broker-1:9092",
+        "3.0 s ago",
+        "2027-01-15 07:59:51 UTC: too few replicas",
+        "Held on purpose: rows from REST wait.",
+        "3 were given up",
+        "-0.25 s",
+        "ws-2 is down since 07:59:55",
+        "OLDUSD: no tick newer than 07:58:30",
         "feed down",
         "2027-01-15 07:59:10 UTC",
         "more than 8 decimals",
@@ -238,7 +265,32 @@ def test_the_page_of_a_process_that_has_seen_nothing_yet(served: Served) -> None
     assert "not ready" in text
     assert "still starting" in text
     assert "none yet" in text
-    assert "No gap since the start." in text
+    assert "No gap in the ledger since the start" in text
+
+
+def test_what_repeats_is_one_line_with_its_onset(served: Served) -> None:
+    for number in range(40):
+        served.telemetry.tell(Rejected(replace(REJECT, symbol=f"S{number % 2}USD"), repeated=False))
+        served.telemetry.tell(SocketClosed("ws-1", "lost", f"number {number}"))
+    body = served.get("/")[1]
+    assert body.count("S0USD, S1USD") == 1
+    assert body.count("<td>connection_closed</td>") == 1
+    assert body.count("<td>40</td>") == 2
+    assert "number 39" in body
+
+
+def test_what_is_missing_now_stands_beside_the_ledger(served: Served) -> None:
+    served.status = replace(STATUS, topic_event_time_ms=NOW_MS - 62_000, feed_state="down")
+    text = text_of(served.get("/")[1])
+    assert "Every symbol: no tick newer than 07:58:58 (62 s)." in text
+    assert "No gap in the ledger since the start" in text
+
+
+def test_an_event_time_ahead_of_our_clock_is_told_as_such(served: Served) -> None:
+    served.status = replace(STATUS, feed_event_time_ms=NOW_MS + 90_000, feed_ahead_ms=90_000)
+    text = text_of(served.get("/")[1])
+    assert "90.0 s ahead of our clock" in text
+    assert "+90.00 s" in text
 
 
 def test_nothing_on_the_page_is_taken_for_markup_and_no_secret_is_shown() -> None:
@@ -254,11 +306,26 @@ def test_nothing_on_the_page_is_taken_for_markup_and_no_secret_is_shown() -> Non
             waiting=hostile,
             journal_problem=hostile,
             symbols=(("<u>", NOW_MS),),
-            sockets=(SocketStatus("<s>", "down", 0, 0, None, "<em>"),),
+            sockets=(SocketStatus("<s>", "down", 0, 0, None, "<em>", 1, "ws://user:pa55w0rd@<i>host", ("<i>stream",)),),
+            rest=RestStatus("<i>rest", 0, 0, None, hostile, 1, "http://user:pa55w0rd@<i>rest"),
+            kafka=KafkaStatus(hostile, problem=hostile, held_back=hostile),
+            refused=(Refused(hostile, hostile, (hostile,), NOW_MS, NOW_MS, 1),),
         ),
         telemetry,
     )
     assert "<script" not in page
-    for mark in ("<b>al", "<i>topic", "<i>replica", "<u>", "<s>", "<em>", "s3cr3t", "pa55w0rd"):
+    for mark in (
+        "<b>al",
+        "<i>topic",
+        "<i>replica",
+        "<i>rest",
+        "<i>host",
+        "<i>stream",
+        "<u>",
+        "<s>",
+        "<em>",
+        "s3cr3t",
+        "pa55w0rd",
+    ):
         assert mark not in page
     assert "&lt;script&gt;alert(1)" in page

@@ -14,8 +14,14 @@ from connector.local.stack import LocalStack
 
 
 def broker(nodeid: int, **more: Any) -> dict[str, Any]:
-    window = {"min": 1, "max": 9000, "p99": 2500, "unknown": 1}
+    window = {"min": 1, "max": 9000, "p99": 2500, "cnt": 3, "unknown": 1}
     return {"nodeid": nodeid, "state": "UP", "connects": 1, "rtt": window, "outbuf_latency": window, **more}
+
+
+def test_without_a_sample_there_is_no_time() -> None:
+    none = {"min": 0, "max": 0, "p99": 0, "cnt": 0}
+    ((found,),) = (each.brokers for each in measured({"brokers": {"a:1/1": broker(1, rtt=none, outbuf_latency=none)}}))
+    assert (found.round_trip_s, found.send_wait_s) == (None, None)
 
 
 def partition(number: int, **more: Any) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def test_reports_of_real_clients(stack: LocalStack, topic_name: str) -> None:
     )
     producer.poll(0)
     consumer.close()
-    assert any(each.brokers and each.brokers[0].round_trip_s > 0 for each in told["writer"])
+    assert any(each.brokers and (each.brokers[0].round_trip_s or 0) > 0 for each in told["writer"])
 
 
 def wait_for(consumer: Consumer, holds: Any) -> bool:

@@ -85,6 +85,7 @@ class Stage:
     server: Server
     frames: list[Frame]
     happenings: list[Happening]
+    fill: RestFill = field(init=False)
     filling: bool = True
     compared: list[frozenset[str]] = field(default_factory=list)
     again: bool = False
@@ -121,6 +122,7 @@ async def _running(options: FeedOptions = OPTIONS) -> AsyncIterator[Stage]:
         clock=stage.clock,
         random=lambda: 1.0,
     )
+    stage.fill = fill
     task = asyncio.create_task(fill.run())
     await settle()
     try:
@@ -150,6 +152,26 @@ async def test_it_asks_only_while_it_should() -> None:
         await stage.seconds(5)
         assert len(stage.server.asked) == 5
         assert stage.told(RestFillChanged) == [RestFillChanged(True), RestFillChanged(False)]
+
+
+async def test_it_fills_while_it_brings_rows_that_are_new() -> None:
+    async with _running() as stage:
+        stage.filling = True
+        await stage.seconds(2)
+        state = stage.fill.state()
+        assert (state.state, state.last_end, state.frames) == ("filling", "", 2)
+        assert state.next_attempt_at is None
+        assert state.url == f"{stage.server.url}{PATH}"
+        stage.server.answer = lambda asked: Reply(503)
+        await stage.seconds(12)
+        state = stage.fill.state()
+        assert state.state == "failing"
+        assert "503" in state.last_end
+        assert state.next_attempt_at is not None
+        assert stage.told(RestFillChanged) == [RestFillChanged(True), RestFillChanged(False)]
+        stage.filling = False
+        await stage.seconds(1)
+        assert stage.fill.state().state == "idle"
 
 
 async def test_now_and_then_the_symbols_are_compared() -> None:

@@ -28,6 +28,7 @@ from connector.core.happenings import (
     Stopped,
     Waiting,
 )
+from connector.core.process_status import KafkaStatus
 from connector.core.values import Reason, Reject
 from connector.edges import telemetry as telemetry_module
 from connector.edges.log_events import LINES
@@ -212,6 +213,28 @@ def test_before_the_first_tick_ages_grow_from_the_start() -> None:
     assert value("binance_kafka_source_topic_event_time_seconds") == 0
 
 
+def test_an_event_time_ahead_of_our_clock_is_shown_with_its_sign(bench: Bench) -> None:
+    bench.telemetry.observe(replace(STATUS, feed_event_time_ms=NOW_MS + 3_600_000, feed_ahead_ms=3_599_700))
+    assert bench.value("feed_event_time_age_seconds") == pytest.approx(-3600)
+    assert bench.value("feed_event_time_ahead_seconds") == pytest.approx(3599.7)
+
+
+def test_the_age_of_the_brokers_last_answer(bench: Bench) -> None:
+    bench.telemetry.observe(replace(STATUS, kafka=KafkaStatus("broker:9092")))
+    assert bench.value("kafka_answer_age_seconds") == 3600, "since the start"
+    bench.telemetry.observe(replace(STATUS, kafka=KafkaStatus("broker:9092", answered_at_ms=NOW_MS - 4_000)))
+    assert bench.value("kafka_answer_age_seconds") == 4
+
+
+def test_a_time_without_a_sample_is_not_shown(bench: Bench) -> None:
+    labels = {"client": "writer", "broker": "1"}
+    bench.telemetry.tell(KafkaMeasured("writer", (MEASURED,)))
+    assert bench.value("kafka_round_trip_seconds", **labels) == 0.01
+    bench.telemetry.tell(KafkaMeasured("writer", (replace(MEASURED, round_trip_s=None),)))
+    assert bench.value("kafka_round_trip_seconds", **labels) is None
+    assert bench.value("kafka_connected", **labels) == 1
+
+
 def test_rates_are_of_the_last_minute(bench: Bench) -> None:
     for _ in range(120):
         bench.now_s += 1
@@ -219,7 +242,8 @@ def test_rates_are_of_the_last_minute(bench: Bench) -> None:
         bench.telemetry.tell(COMMITTED)
         bench.telemetry.observe(STATUS)
     rates = bench.telemetry.rates()
-    assert (rates.frames, rates.bytes, rates.records, rates.rejects) == (1.0, 1000.0, 120.0, 0.0)
+    assert (rates.frames, rates.bytes, rates.rejects) == (1.0, 1000.0, 0.0)
+    assert (rates.ticks, rates.dead_letters) == (120.0, 3.0)
     for _ in range(61):
         bench.now_s += 1
         bench.telemetry.observe(STATUS)
@@ -232,7 +256,38 @@ def test_the_last_ones_are_kept_newest_first_and_bounded(bench: Bench) -> None:
     gaps = bench.telemetry.recent(GapFound)
     assert [gap.fields["first_missing_ms"] for gap in gaps] == list(range(29, 19, -1))
     assert bench.telemetry.recent(Rejected) == ()
-    assert len(bench.telemetry.notable()) == 10
+    (gathered,) = bench.telemetry.notable()
+    assert (gathered.times, gathered.last.fields["first_missing_ms"]) == (30, 29)
+
+
+def test_rejects_and_warnings_are_gathered_by_kind_with_their_onset(bench: Bench) -> None:
+    for number in range(40):
+        bench.telemetry.tell(Rejected(replace(REJECT, symbol=f"S{number % 2}"), repeated=number > 20))
+        bench.telemetry.tell(SocketClosed("ws-1", "lost", f"after {number} s"))
+    (rejects,) = bench.telemetry.rejects()
+    assert (rejects.times, rejects.names, rejects.last.fields["reason"]) == (40, ("S0", "S1"), "scale")
+    (refused,) = bench.telemetry.refused()
+    assert (refused.field, refused.symbols, refused.since_ms, refused.times) == (
+        "index_price",
+        ("S0", "S1"),
+        NOW_MS,
+        40,
+    )
+    bench.now_s += 100
+    bench.telemetry.observe(STATUS)
+    counts = {each.last.event: each.times for each in bench.telemetry.notable()}
+    assert counts == {"rejected": 40, "connection_closed": 40}, "those that the log sums up count as well"
+
+
+def test_it_keeps_when_ticks_were_written_and_what_was_given_up(bench: Bench) -> None:
+    bench.telemetry.tell(replace(COMMITTED, records=0))
+    with_letters_alone = bench.telemetry.ticks_written_at_ms
+    assert with_letters_alone is None, "dead letters are no ticks"
+    bench.telemetry.tell(COMMITTED)
+    written_at_ms = bench.telemetry.ticks_written_at_ms
+    assert written_at_ms == NOW_MS
+    bench.telemetry.tell(JournalDropped(5, 700, "drop-oldest"))
+    assert bench.telemetry.dropped_frames == 5
 
 
 def test_no_secret_is_logged_or_shown_wherever_it_turns_up() -> None:

@@ -385,6 +385,27 @@ def test_who_takes_over_reads_the_partitions_that_the_topic_got_meanwhile(
     assert keys_and_times(stack, topic_name) == expected(4)
 
 
+def test_it_says_when_the_broker_answered_and_what_it_holds_back_on_purpose(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    started_ms = time.time_ns() // 1_000_000
+    replica = Replica(tmp_path, "first", stack, topic_name)
+    running.callback(replica.end)
+    replica.journal.put(frame(0))
+    wait_for(replica.delivered)
+    state = replica.sink.state()
+    assert (state.problem, state.held_back) == ("", "")
+    for at_ms in (state.answered_at_ms, state.committed_at_ms):
+        assert at_ms is not None
+        assert started_ms < at_ms <= time.time_ns() // 1_000_000
+    replica.journal.put(rest_rows(1))
+    wait_for(lambda: replica.sink.state().held_back.startswith("rows from REST wait"))
+    assert not replica.delivered()
+    replica.journal.put(frame(2))
+    wait_for(replica.delivered)
+    assert replica.sink.state().held_back == "", "a tick behind them says that nobody else had one"
+
+
 def test_a_writer_that_has_only_rows_from_rest_gives_way_to_one_that_has_ticks(
     stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
 ) -> None:

@@ -15,9 +15,12 @@ from tests.ops.browser import Tab, browser
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 FRAMES = (
-    "[...document.querySelector('table').querySelectorAll('td:nth-child(5)')]"
-    ".map(cell => Number(cell.innerText.replaceAll(',', '')))"
+    "[...document.querySelector('table').querySelectorAll('tr')]"
+    ".filter(row => row.cells[0].innerText.startsWith('ws-'))"
+    ".map(row => Number(row.cells[4].innerText.replaceAll(',', '')))"
 )
+
+CAUSE = "document.querySelector('#cause').innerText"
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +59,13 @@ def test_it_says_how_the_connector_is(page: Tab, exchange: ExchangeThread) -> No
     assert len(symbols) == 60
     assert set(symbols) == {element.symbol for element in exchange.truth.elements()}
     assert str(page.value("document.title")).endswith(": ready")
+    page.wait_for(f"{CAUSE}.startsWith('Nothing is the matter')")
+    assert "127.0.0.1" in str(page.value(below("Kafka")))
 
 
 def test_it_says_how_much_comes_and_goes(page: Tab) -> None:
     """60 symbols five times a second, over two connections."""
-    for name, low, high in (("frames-in", 3.0, 20.0), ("bytes-in", 20.0, 300.0), ("records-written", 100.0, 600.0)):
+    for name, low, high in (("frames-in", 3.0, 20.0), ("bytes-in", 20.0, 300.0), ("ticks-written", 100.0, 600.0)):
         page.wait_for(f"{low} < parseFloat({figure(name)}) && parseFloat({figure(name)}) < {high}", 40)
     assert page.value(figure("rejects")) == "0.00 /s"
 
@@ -127,6 +132,8 @@ def test_it_shows_that_the_feed_stands_still(page: Tab, exchange: ExchangeThread
         page.wait_for(f"{figure('feed')} !== 'advancing'", 30)
         page.wait_for("document.querySelector('.state').innerText === 'not ready'", 40)
         assert "no tick newer than" in page.text()
+        page.wait_for(f"{CAUSE}.startsWith('The exchange: WebSockets') && {CAUSE}.includes('REST brings nothing')", 30)
+        assert "Every symbol: no tick newer than" in str(page.value(below("Missing now")))
         assert str(page.value("document.title")).endswith(": not ready")
     finally:
         exchange.clear()
