@@ -66,6 +66,9 @@ def test_version(capsys: Capture) -> None:
         ["config", "hide"],
         ["demo", "--rate", "3"],
         ["gaps", "--since", "soon"],
+        ["tail", "--since", "nan"],
+        ["tail", "--seconds", "inf"],
+        ["record", "frames.jsonl", "--seconds", "-1"],
     ],
 )
 def test_mistakes_on_the_command_line(arguments: list[str], capsys: Capture) -> None:

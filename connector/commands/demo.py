@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connector.commands.parameters import length_of_time
 from connector.core.addresses import check_base_url
 from connector.core.errors import ConfigurationError, FatalError, RetryableError
 from connector.local.processes import Server
@@ -42,7 +43,7 @@ def _whole_milliseconds(_context: click.Context, _parameter: click.Parameter, ra
 
 
 @click.command("demo")
-@click.option("--seconds", type=float, help="End after so long; without it: Ctrl-C.")
+@click.option("--seconds", type=float, callback=length_of_time, help="End after so long; without it: Ctrl-C.")
 @click.option("--feed", help="Base address of the real exchange (wss://…) instead of the fake one.")
 @click.option("--symbols", type=click.IntRange(min=1), default=60, show_default=True, help="Of the fake exchange.")
 @click.option(

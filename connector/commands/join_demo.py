@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connector.commands.parameters import length_of_time
 from connector.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ JOIN asset_index FOR SYSTEM_TIME AS OF b.ts AS a ON a.symbol = b.symbol"""
 
 
 @click.command("join-demo")
-@click.option("--seconds", type=float, help="End so long after the first row; without it: Ctrl-C.")
+@click.option(
+    "--seconds", type=float, callback=length_of_time, help="End so long after the first row; without it: Ctrl-C."
+)
 @click.option("--symbols", type=click.IntRange(min=1), default=10, show_default=True)
 def command(seconds: float | None, symbols: int) -> None:
     """Start the demo's parts and a Flink here, join the topic with balances, and show the joined rows as they come."""

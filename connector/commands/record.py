@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connector.commands.parameters import length_of_time
 from connector.commands.sources import Sources, with_sources
 from connector.core.errors import FatalError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("record")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @with_sources
-@click.option("--seconds", type=float, help="End after so long; without it: Ctrl-C.")
+@click.option("--seconds", type=float, callback=length_of_time, help="End after so long; without it: Ctrl-C.")
 def command(sources: Sources, file: Path, seconds: float | None) -> None:
     """Write what the exchange sends to FILE, for `replay`. Kafka is not touched."""
     config = sources.load(needs=()).config

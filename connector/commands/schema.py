@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connector.commands.parameters import length_of_time
 from connector.commands.sources import Sources, with_sources
 
 if TYPE_CHECKING:
@@ -55,7 +56,14 @@ def check(sources: Sources, as_json: bool) -> int:
 
 @command.command()
 @with_sources
-@click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a registry that does not answer.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=float,
+    callback=length_of_time,
+    default=0.0,
+    help="Seconds to wait for a registry that does not answer.",
+)
 def register(sources: Sources, wait_s: float) -> None:
     """Register the schemas, held to FULL_TRANSITIVE. What is registered already keeps its id."""
     config = sources.load(needs=_REGISTRY).config

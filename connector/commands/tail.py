@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from connector.commands.parameters import length_of_time
 from connector.commands.sources import Sources, with_sources
 
 if TYPE_CHECKING:
@@ -24,8 +25,16 @@ DRAWN_EVERY_S = 0.5
 @with_sources
 @click.option("--topic", help="Another topic than topic.name.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON a record; decimals as text.")
-@click.option("--since", "since_s", type=float, default=5.0, show_default=True, help="Start so many seconds back.")
-@click.option("--seconds", type=float, help="End after so long; without it: Ctrl-C.")
+@click.option(
+    "--since",
+    "since_s",
+    type=float,
+    callback=length_of_time,
+    default=5.0,
+    show_default=True,
+    help="Start so many seconds back.",
+)
+@click.option("--seconds", type=float, callback=length_of_time, help="End after so long; without it: Ctrl-C.")
 def command(sources: Sources, topic: str | None, as_json: bool, since_s: float, seconds: float | None) -> None:
     """Show what the topic holds, read back from it as any consumer would read it."""
     config = sources.load().config
