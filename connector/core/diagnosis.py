@@ -24,6 +24,7 @@ REFUSED_WITHIN_MS = 10_000
 OFF_AFTER_MS = 30_000
 """Event times that far from our clock are one clock's fault, and no delay."""
 _MOST_NAMED = 5
+_LOST = "ticks are being lost unless another replica has them"
 
 
 def diagnosis(status: Status) -> str:
@@ -53,7 +54,7 @@ def _missing_now(status: Status) -> Iterator[str]:
     behind = _behind(status)
     if behind:
         oldest_ms = min(event_time_ms for _, event_time_ms in behind)
-        yield f"{_named([symbol for symbol, _ in behind])}: no tick newer than {clock_time(oldest_ms)} in the topic."
+        yield f"{_named([symbol for symbol, _ in behind])}: {_no_tick_since(status, oldest_ms)}."
 
 
 def _fate(status: Status) -> str:
@@ -61,7 +62,7 @@ def _fate(status: Status) -> str:
     if status.feed_state == ADVANCING or _rest_fills(status):
         if _all_refused(status):
             return "What comes is refused, and is in the dead-letter topic."
-        return f"What came since is not lost: {_waiting(status)}."
+        return f"What came since waits: {_waiting(status)}."
     return "Nothing comes in; what is not brought by another replica is lost, and will be a gap in the ledger."
 
 
@@ -118,8 +119,9 @@ def _instead(status: Status) -> str:
         return f"the topic goes on by another replica, {_age(status, status.topic_event_time_ms)} behind"
     rest = status.rest
     if rest is not None and rest.state == "failing":
-        return f"REST brings nothing either{f' ({rest.last_end})' if rest.last_end else ''}; ticks are being lost"
-    return "nothing fills in, and ticks are being lost unless another replica has them"
+        same = any(rest.last_end == each.last_end for each in status.sockets)
+        return f"REST brings nothing either{f' ({rest.last_end})' if rest.last_end and not same else ''}; {_LOST}"
+    return f"nothing fills in; {_LOST}"
 
 
 def _of_some_symbols(status: Status) -> str:
@@ -140,7 +142,8 @@ def _of_a_still_topic(status: Status) -> str:
     if age_ms(status, status.topic_event_time_ms) <= OPEN_AFTER_MS:
         return ""
     is_off = abs(status.feed_ahead_ms or 0) > OFF_AFTER_MS
-    why = status.kafka.held_back or (_offset(status) if is_off else status.kafka.problem)
+    answered = f"Kafka last answered {_age(status, status.kafka.answered_at_ms)} ago" if status.kafka.servers else ""
+    why = status.kafka.held_back or (_offset(status) if is_off else answered)
     return (
         f"The feed advances, and the topic does not: {_no_tick_since(status, status.topic_event_time_ms)}"
         f"{f' ({why})' if why else ''}; {_waiting(status)}."

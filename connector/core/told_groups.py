@@ -39,8 +39,8 @@ class Groups(Generic[Item]):
         self._most = most
         self._groups: dict[Hashable, Group[Item]] = {}
 
-    def add(self, kind: Hashable, item: Item, at_s: float, *, name: str = "", times: int = 1) -> None:
-        """Take one in, or so many like it. ``name``: what it is about; empty where that is not known."""
+    def add(self, kind: Hashable, item: Item, at_s: float, *, name: str = "") -> None:
+        """Take one in. ``name``: what it is about; empty where that is not known."""
         # Taken out and put back: the last in a dict is the newest.
         group = self._groups.pop(kind, None)
         if group is None:
@@ -52,7 +52,7 @@ class Groups(Generic[Item]):
             group,
             since_s=at_s if at_s - group.last_at_s > PAUSE_S else group.since_s,
             last_at_s=at_s,
-            times=group.times + times,
+            times=group.times + 1,
             last=item,
             names=names,
         )

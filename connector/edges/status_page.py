@@ -9,7 +9,6 @@ from html import escape
 from connector.core.diagnosis import diagnosis, missing_now
 from connector.core.happenings import GapFound, QualityFound
 from connector.core.process_status import Status, age_ms, why_not_ready
-from connector.core.secrets import without_userinfo
 from connector.core.told_groups import Group
 from connector.edges.telemetry import Logged, Telemetry
 
@@ -109,7 +108,7 @@ def _connections(status: Status, telemetry: Telemetry) -> str:
             _age(status, socket.event_time_ms),
             f"{socket.frames:,}",
             _end(socket.last_end, socket.next_attempt_ms, telemetry),
-            " ".join((without_userinfo(socket.url), *socket.streams[:_STREAMS_SHOWN])),
+            " ".join((telemetry.clean(socket.url.partition("?")[0]), *socket.streams[:_STREAMS_SHOWN])),
         )
         for socket in status.sockets
     ]
@@ -119,7 +118,7 @@ def _connections(status: Status, telemetry: Telemetry) -> str:
         newest = "none yet" if brought_at_ms is None else f"came {_duration(status.now_ms - brought_at_ms)} ago"
         end = _end(rest.last_end, rest.next_attempt_ms, telemetry)
         since = _since(status, rest.since_ms)
-        rows.append(("rest", rest.state, since, newest, f"{rest.frames:,}", end, without_userinfo(rest.url)))
+        rows.append(("rest", rest.state, since, newest, f"{rest.frames:,}", end, telemetry.clean(rest.url)))
     if not rows:
         return '<p class="quiet">None.</p>'
     return _table(("connection", "state", "since", "newest tick", "frames", "last end", "address"), rows)

@@ -117,9 +117,12 @@ class Telemetry:
             logged = self._logged(line, happening)
             with self._lock:
                 self._recent.setdefault(line.kind, deque(maxlen=_RECENT)).append(logged)
+                if logged.level != "info":
+                    kind = (logged.event, *(str(logged.fields.get(name, "")) for name in _KINDS))
+                    self._notable.add(kind, logged, logged.at_s)
                 if line.kind is Rejected:
-                    kind = (logged.fields["reason"], logged.fields["field"])
-                    self._rejects.add(kind, logged, logged.at_s, name=logged.fields["symbol"])
+                    about = (logged.fields["reason"], logged.fields["field"])
+                    self._rejects.add(about, logged, logged.at_s, name=logged.fields["symbol"])
             if told:
                 self._write(logged)
 
@@ -168,7 +171,7 @@ class Telemetry:
             return tuple(reversed(self._recent.get(kind, ())))
 
     def notable(self) -> tuple[Group[Logged], ...]:
-        """The log lines above ``info``, gathered by kind, newest first."""
+        """What was told above ``info``, gathered by kind, newest first; also what the log sums up."""
         with self._lock:
             return tuple(self._notable.newest_first())
 
@@ -223,10 +226,6 @@ class Telemetry:
         return Logged(self._clock_s(), line.level_of(happening), line.event, {**shown, **more})
 
     def _write(self, logged: Logged) -> None:
-        if logged.level != "info":
-            with self._lock:
-                kind = (logged.event, *(str(logged.fields.get(name, "")) for name in _KINDS))
-                self._notable.add(kind, logged, logged.at_s, times=logged.fields.get("times", 1))
         # A reader of our standard error that is gone must not stop the feed; nobody is left to tell.
         with contextlib.suppress(OSError, ValueError):
             getattr(self._log, logged.level)(logged.event, **logged.fields)

@@ -14,9 +14,9 @@ def test_what_comes_back_after_a_pause_has_begun_anew() -> None:
     groups: Groups[str] = Groups()
     groups.add("lost", "a", 1000.0)
     groups.add("lost", "b", 1000.0 + PAUSE_S)
-    groups.add("lost", "c", 1001.0 + 2 * PAUSE_S, times=7)
+    groups.add("lost", "c", 1001.0 + 2 * PAUSE_S)
     (group,) = groups.newest_first()
-    assert (group.first_at_s, group.since_s, group.times) == (1000.0, 1001.0 + 2 * PAUSE_S, 9)
+    assert (group.first_at_s, group.since_s, group.times) == (1000.0, 1001.0 + 2 * PAUSE_S, 3)
 
 
 def test_kinds_stand_newest_first_and_are_bounded() -> None:
