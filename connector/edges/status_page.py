@@ -8,7 +8,7 @@ from html import escape
 
 from connector.core.diagnosis import diagnosis, missing_now
 from connector.core.happenings import GapFound, QualityFound
-from connector.core.process_status import Status, age_ms, why_not_ready
+from connector.core.process_status import SocketStatus, Status, age_ms, why_not_ready
 from connector.core.told_groups import Group
 from connector.edges.telemetry import Logged, Telemetry
 
@@ -108,7 +108,7 @@ def _connections(status: Status, telemetry: Telemetry) -> str:
             _age(status, socket.event_time_ms),
             f"{socket.frames:,}",
             _end(socket.last_end, socket.next_attempt_ms, telemetry),
-            " ".join((telemetry.clean(socket.url.partition("?")[0]), *socket.streams[:_STREAMS_SHOWN])),
+            telemetry.clean(_address(socket)),
         )
         for socket in status.sockets
     ]
@@ -122,6 +122,12 @@ def _connections(status: Status, telemetry: Telemetry) -> str:
     if not rows:
         return '<p class="quiet">None.</p>'
     return _table(("connection", "state", "since", "newest tick", "frames", "last end", "address"), rows)
+
+
+def _address(socket: SocketStatus) -> str:
+    """With the streams that are not in it: there may be hundreds."""
+    url = socket.url.partition("?")[0]
+    return " ".join((url, *(stream for stream in socket.streams[:_STREAMS_SHOWN] if stream not in url)))
 
 
 def _kafka(status: Status, telemetry: Telemetry) -> str:
