@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from connector.core.errors import ConfigurationError, ConnectorError, FatalError, RetryableError
-from connector.edges.registry import Registered, Registry, subject_of
+from connector.edges.registry import NoRegistryError, Registered, Registry, RegistryDeniedError, subject_of
 
 SCHEMA = '{"type":"record","name":"R","fields":[]}'
 
@@ -89,21 +89,21 @@ def problem(code: int, message: str = "said so") -> dict[str, object]:
     [
         (404, problem(40401), ConfigurationError, "not registered; run: binance-kafka-source schema register"),
         (404, problem(40403), ConfigurationError, "not registered; run: binance-kafka-source schema register"),
-        (404, b"<html>", ConfigurationError, "needs its whole path"),
-        (404, b"", ConfigurationError, "needs its whole path"),
-        (401, problem(40101), ConfigurationError, r"credentials are refused.*basic\.auth\.user\.info"),
-        (403, problem(40301), ConfigurationError, "lacks the right"),
-        (405, b"", ConfigurationError, "needs its whole path"),
+        (404, b"<html>", NoRegistryError, "needs its whole path"),
+        (404, b"", NoRegistryError, "needs its whole path"),
+        (401, problem(40101), RegistryDeniedError, r"credentials are refused.*basic\.auth\.user\.info"),
+        (403, problem(40301), RegistryDeniedError, "lacks the right"),
+        (405, b"", NoRegistryError, "needs its whole path"),
         (422, problem(42201), ConfigurationError, "said so"),
         (408, b"", RetryableError, "timed out"),
         (429, b"", RetryableError, "too many requests"),
         (500, problem(50001), RetryableError, "said so"),
         (502, b"<html>", RetryableError, "HTTP 502"),
         (418, b"", FatalError, "HTTP 418"),
-        (200, b"<html>", ConfigurationError, "no schema registry"),
-        (200, b"{}", ConfigurationError, "no schema registry"),
-        (200, b"[]", ConfigurationError, "no schema registry"),
-        (200, b"", ConfigurationError, "no schema registry"),
+        (200, b"<html>", NoRegistryError, "no schema registry"),
+        (200, b"{}", NoRegistryError, "no schema registry"),
+        (200, b"[]", NoRegistryError, "no schema registry"),
+        (200, b"", NoRegistryError, "no schema registry"),
     ],
 )
 def test_every_answer_has_its_error(status: int, body: object, error: type[ConnectorError], words: str) -> None:
@@ -138,11 +138,12 @@ def test_the_compatibility_level_of_the_subject_or_the_registry() -> None:
 
 def test_registering_sets_the_level_first() -> None:
     with (
-        peer((200, {"compatibility": "FULL_TRANSITIVE"}), (200, {"id": 4})) as other,
+        peer((200, []), (200, {"compatibility": "FULL_TRANSITIVE"}), (200, {"id": 4})) as other,
         registry_at(other.url) as registry,
     ):
         assert registry.register("t-value", SCHEMA) == 4
     assert [each.partition("?")[0] for each in other.asked] == [
+        "GET /a/path/subjects/t-value/versions",
         "PUT /a/path/config/t-value",
         "POST /a/path/subjects/t-value/versions",
     ]
