@@ -128,6 +128,14 @@ class Follower:
             self.close()
             raise
 
+    def grow(self, partitions: int) -> None:
+        """The topic was given more partitions: follow them too, from their beginning. What was read stays."""
+        added = range(self.partitions, partitions)
+        self.partitions = partitions
+        self._positions.update(dict.fromkeys(added, 0))
+        if self._consumer is not None:
+            self._consumer.incremental_assign([TopicPartition(self._topic, each, 0) for each in added])
+
     def _starts(self, newest_ms: int, oldest_needed_ms: int | None) -> dict[int, int]:
         """Offsets by partition, and a history with room for what is read from there. A record's timestamp is its event
         time, so time finds them.

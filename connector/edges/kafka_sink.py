@@ -470,8 +470,7 @@ class Sink:
         writer = self._guards.open_writer(self._options, self._tell)
         try:
             # Who wrote before may have known of partitions that this replica has not looked for since.
-            if self._has_more_partitions():
-                self._open_follower(self._partitions)
+            self._look_for_partitions()
             self._guards.read_to_end(self._follower, 30.0)
             self._history.roll_back(self._follower.passed)
             self._pipeline.history_loaded()
@@ -584,19 +583,19 @@ class Sink:
             self._history.forget_old_periods()
         if now - self._partitions_at > PARTITIONS_CHECKED_EVERY_S:
             self._partitions_at = now
-            self._has_more_partitions()
+            self._look_for_partitions()
 
-    def _has_more_partitions(self) -> bool:
-        """Whether the topic was given some: this replica stands down, and all of them are to be read."""
+    def _look_for_partitions(self) -> None:
+        """Where the topic was given more: this replica stands down, and follows all of them."""
         before, after = self._follower.partitions, self._follower.partition_count()
         self._answered()
         if after <= before:
-            return False
+            return
         self._tell(PartitionsGrown(self._options.topic, before, after))
         self._drop_writer("the topic has more partitions")
         self._partitions = after
-        self._follower.close()
-        return True
+        self._follower.grow(after)
+        self._outbox = Outbox(self._options, self._events, after, self._latest_partitions)
 
     def _become(self, role: Role, reason: str) -> None:
         self._role = role
