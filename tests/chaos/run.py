@@ -1,17 +1,19 @@
 """The long form: every row of the guarantees' table as written there, then random faults for twenty minutes.
 
-``python -m tests.chaos.run`` writes ``docs/chaos-report.md``; exit code 0 where everything held.
+``python -m tests.chaos.run`` writes ``docs/chaos-report.md``; exit code 0 where everything held. With ``--rows`` the
+other rows of the page stay as they were.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,11 +74,14 @@ def run_storm(minutes: float, rate_hz: float, every_s: float, folder: Path, seed
     return attempt(14, title, run)
 
 
-def report(results: list[Result], scale: Scale) -> str:
+def report(results: list[Result], scale: Scale, kept: Iterable[str] = ()) -> str:
+    """The page; ``kept``: table lines of an earlier one, of rows that were not run now."""
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    measured = sorted([*kept, *(_line(result, now) for result in results)], key=_row_of)
     lines = [
         "# Chaos report",
         "",
-        f"Written by `make chaos` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: a real broker and a real registry on one "
+        "Written by `make chaos`: a real broker and a real registry on one "
         f"machine ({os.cpu_count()} cores, {platform.system()} {platform.release()}, Python "
         f"{platform.python_version()}, librdkafka {confluent_kafka.libversion()[0]}), the fake exchange at "
         f"{scale.rate_hz:g} Hz of {scale.symbols} symbols. The judge (`tests/judge.py`) shares no code with the "
@@ -85,11 +90,11 @@ def report(results: list[Result], scale: Scale) -> str:
         "*Lost*: handed by the exchange to a socket of a process, and not in the topic. Where the only replica is "
         "killed, what is on its way to it in that moment is lost; the ledger has those periods.",
         "",
-        "| row | fault | ticks | lost | duplicates | out of order | altered | gaps | takeovers | latest | took | |",
-        "|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| row | fault | ticks | lost | duplicates | out of order | altered | gaps | takeovers | latest | took "
+        "| ended (UTC) | |",
+        "|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|---|",
+        *measured,
     ]
-    for result in results:
-        lines.append(_line(result))
     for result in results:
         if result.failure or result.notes:
             lines += ["", f"## Row {result.row}", "", *result.notes]
@@ -98,10 +103,20 @@ def report(results: list[Result], scale: Scale) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(result: Result) -> str:
+def kept_lines(page: str, run_now: Collection[int]) -> list[str]:
+    """The table lines of an earlier page, without the rows that were run now."""
+    lines = [line for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    return [line for line in lines if _row_of(line) not in run_now]
+
+
+def _row_of(line: str) -> int:
+    return int(line.split("|")[1])
+
+
+def _line(result: Result, now: str) -> str:
     outcome = result.outcome
     if outcome is None:
-        return f"| {result.row} | {result.title} | | | | | | | | | {result.took_s:.0f} s | **failed** |"
+        return f"| {result.row} | {result.title} | | | | | | | | | {result.took_s:.0f} s | {now} | **failed** |"
     verdict = outcome.verdict
     cells = (
         result.row,
@@ -115,6 +130,7 @@ def _line(result: Result) -> str:
         outcome.takeovers,
         f"{outcome.lateness.max_s:.1f} s",
         f"{result.took_s:.0f} s",
+        now,
         "held",
     )
     return f"| {' | '.join(str(cell) for cell in cells)} |"
@@ -149,7 +165,8 @@ def main(
             results += [run_case(row, case, scale, folder) for case in CASES[row]]
         if 14 in wanted:
             results.append(run_storm(minutes, rate_hz, every_s, folder, seed))
-    report_path.write_text(report(results, scale), "utf-8")
+    kept = kept_lines(report_path.read_text("utf-8"), wanted) if report_path.exists() else []
+    report_path.write_text(report(results, scale, kept), "utf-8")
     click.echo(f"written: {report_path}")
     sys.exit(1 if any(result.failure for result in results) else 0)
 
