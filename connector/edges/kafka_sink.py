@@ -315,11 +315,12 @@ class Sink:
     def _step(self) -> None:
         try:
             self._follow()
+            wrote = False
             if self._writer is not None:
-                self._write(self._writer)
+                wrote = self._write(self._writer)
             else:
                 self._wait_in_line()
-            self._look_after()
+            self._look_after(wrote=wrote)
             self._waiting_for = ""
         except RetryableError as error:
             # While the broker does not answer, nobody can advance the topic: its writer is owed the whole time again.
@@ -493,14 +494,15 @@ class Sink:
 
     # As writer
 
-    def _write(self, writer: Writer) -> None:
+    def _write(self, writer: Writer) -> bool:
+        """Whether something was written: the next frame is likely a while away."""
         if self._leaves_it_to_another():
             self._held_back = "this replica's feed was down, and another one's ticks go first"
             self._stop.wait(IDLE_S)
-            return
+            return False
         if not self._journal.wait(self._cursor, IDLE_S):
             self._held_back = ""
-            return
+            return False
         batch = Batch()
         passages: list[tuple[int, Passage]] = []
         entries = self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP)
@@ -511,7 +513,7 @@ class Sink:
         if not passages:
             self._held_back = "rows from REST wait, for another replica may have ticks"
             self._stop.wait(IDLE_S)
-            return
+            return False
         self._held_back = ""
         started = time.monotonic()
         try:
@@ -521,7 +523,7 @@ class Sink:
             self._problem = (str(error), _now_ms())
             self._tell(TransactionFailed(str(error), error.fenced))
             self._drop_writer("fenced" if error.fenced else "a transaction failed")
-            return
+            return False
         if not batch.empty:
             self._answered()
             self._committed_at_ms = _now_ms()
@@ -531,6 +533,7 @@ class Sink:
             self._tell(happening)
         if batch.values and entries[len(passages) - 1].frame.origin is Origin.REST and self._rule.heard_others:
             self._ask_for_ticks(max(batch.event_times_ms))
+        return True
 
     def _ask_for_ticks(self, newest_ms: int) -> None:
         if self._offer.must_be_repeated(time.monotonic()):
@@ -567,7 +570,7 @@ class Sink:
 
     # Both
 
-    def _look_after(self) -> None:
+    def _look_after(self, *, wrote: bool) -> None:
         now = time.monotonic()
         if self._writer is not None:
             self._writer.serve()
@@ -581,7 +584,8 @@ class Sink:
         if now - self._trimmed_at > HISTORY_TRIMMED_EVERY_S:
             self._trimmed_at = now
             self._history.forget_old_periods()
-        if now - self._partitions_at > PARTITIONS_CHECKED_EVERY_S:
+        # The answer takes some milliseconds: rather directly behind a write, where no frame waits for it.
+        if now - self._partitions_at > PARTITIONS_CHECKED_EVERY_S * (0.8 if wrote else 1.0):
             self._partitions_at = now
             self._look_for_partitions()
 
