@@ -544,8 +544,11 @@ class Sink:
         if self._stop.is_set():
             return False
         now = time.monotonic()
-        if self._offer.must_be_made(feed_down=self._feed_state() == DOWN, now_s=now):
-            self._tell(WriterWanted("feed down", self._follower.newest_ms))
+        feed_down = self._feed_state() == DOWN
+        if feed_down and self._cursor < self._journal.newest_seq:
+            return self._offer.holds(now)  # not before its last ticks are written, or they would look like an answer
+        if self._offer.must_be_made(feed_down=feed_down, now_s=now):
+            self._tell(WriterWanted("feed down", self._history.newest_ms))
         return self._offer.holds(now)
 
     def _ripe(self, entries: list[Entry]) -> list[Entry]:
