@@ -129,12 +129,15 @@ def content_writers(schema: StreamSchema) -> tuple[Writer, ...]:
     )
 
 
-def column_writers(schema: StreamSchema, writers: tuple[Writer, ...]) -> tuple[SameAgain, ...]:
-    """The same for many elements at once: each takes one field of all of them."""
-    return tuple(_column_writer(spec, write) for spec, write in zip(schema.content_fields, writers, strict=True))
+def column_writers(schema: StreamSchema, writers: tuple[Writer, ...], keys: KeyColumn) -> tuple[ColumnWriter, ...]:
+    """The same for many elements at once: each takes one field of all of them, ``keys`` the key."""
+    return tuple(
+        keys if spec.name == schema.feed.key_field else _column_writer(spec, write)
+        for spec, write in zip(schema.content_fields, writers, strict=True)
+    )
 
 
-def _column_writer(spec: FieldSpec, write: Writer) -> SameAgain:
+def _column_writer(spec: FieldSpec, write: Writer) -> ColumnWriter:
     if spec.kind is Kind.DECIMAL and not spec.nullable:
         return SameAgain(DecimalColumn(spec.precision, spec.scale))
 
@@ -154,15 +157,41 @@ class SameAgain:
 
     def __init__(self, write: ColumnWriter) -> None:
         self._write = write
+        self._column: Sequence[Any] = ()
         self._encoded: list[bytes] = []
-        self.column: Sequence[Any] = ()
-        """The last one written; of columns equal to each other, the first."""
 
     def __call__(self, column: Sequence[Any]) -> list[bytes]:
-        if column != self.column:
+        if column != self._column:
             self._encoded = self._write(column)
-            self.column = column
+            self._column = column
         return self._encoded
+
+
+class KeyColumn:
+    """The key's writer, for frames that come in pieces: frame after frame has the same symbols in the same places."""
+
+    def __init__(self, write: Writer) -> None:
+        self._write = write
+        self._symbols: list[str] = []
+        self._encoded: list[bytes] = []
+        self._at = 0
+
+    def begin(self) -> None:
+        """Another frame begins."""
+        self._at = 0
+
+    def __call__(self, column: Sequence[str]) -> list[bytes]:
+        here = slice(self._at, self._at + len(column))
+        if list(column) != self._symbols[here]:
+            self._encoded[here] = list(map(self._write, column))
+            self._symbols[here] = column
+        self._at = here.stop
+        return self._encoded[here]
+
+    @property
+    def symbols(self) -> list[str]:
+        """All of the frame so far. Those equal to the ones before are the same objects, whose hashes are known."""
+        return self._symbols[: self._at]
 
 
 class RecordEncoder:

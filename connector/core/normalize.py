@@ -17,8 +17,7 @@ neighbours be ticks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable
 from operator import call
 from typing import Any
 
@@ -26,8 +25,9 @@ import msgspec
 
 from connector.core.decimals import Unfit
 from connector.core.element_reader import LATEST_EVENT_TIME_MS, ElementReader, FieldReader, Window, field_reader
-from connector.core.encode import Writer, column_writers, content_writers
+from connector.core.encode import KeyColumn, Writer, column_writers, content_writers
 from connector.core.envelope import Control, Data, Element, Payload, Unreadable, classify, read_value
+from connector.core.pieces import Pieces
 from connector.core.schema import Kind, StreamSchema
 from connector.core.structs import ElementDecoder, Path, path_of
 from connector.core.unknown_fields import UnknownFields
@@ -37,8 +37,10 @@ _OBJECTIONS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Unfit)
 """Why the fast way gives a frame up."""
 _FOREIGN = (Reason.NOT_AN_ELEMENT, Reason.EVENT_TYPE)
 """What is no element of this stream says nothing of the stream's fields."""
-_SLICE = 256
-"""Elements turned round at a time: of a frame of thousands, more would not stay in the processor's cache."""
+PIECE_BYTES = 128 * 1024
+"""Of a frame that is larger, so much is read at a time. The values of thousands of elements would not stay in the
+processor's cache until they are written; and where more than 700 tuples are made, the garbage collector looks through
+them (of our stream, 128 KiB are 600 elements)."""
 
 
 class Normalizer:
@@ -97,12 +99,14 @@ class Shape:
         self._unknown = UnknownFields(paths, event_type_key)
         self._reader = ElementReader(schema, paths, event_type_key, writers)
         self._decoder = ElementDecoder(schema, paths, event_type_key)
+        self._keys = KeyColumn(writers[self._key_at])
         self._column_writers = column_writers(
             schema,
             tuple(
                 RawWriter(field_reader(spec), write, nullable=spec.nullable) if spec.kind is Kind.OTHER else write
                 for spec, write in zip(specs, writers, strict=True)
             ),
+            self._keys,
         )
 
     def inspect(self, data: bytes) -> Data | Control:
@@ -125,25 +129,33 @@ class Shape:
     def fast(self, frame: Frame, window: Window) -> Normalized | None:
         """None where not every element is as it should be."""
         data = frame.data
-        slices: list[Sequence[str]] = []
+        pieces = Pieces.of(data, PIECE_BYTES) if len(data) > PIECE_BYTES else None
+        normalized = None if pieces is None else self._columns_of(frame, window, pieces.stream, pieces)
+        return normalized or self._columns_of(frame, window, "", (data,))
+
+    def _columns_of(self, frame: Frame, window: Window, stream: str, pieces: Iterable[bytes]) -> Normalized | None:
+        """The same, of a frame in such pieces; of one that is its only piece, an envelope is read too."""
+        data = frame.data
         times: list[int] = []
         contents: list[bytes] = []
+        only_known = True
+        self._keys.begin()
         try:
             if not data.isascii():
                 data.decode()  # msgspec does not look into text that nobody reads
-            stream, elements, only_known = self._decoder.elements(data)
-            for start in range(0, len(elements), _SLICE):
-                columns = self._decoder.columns(elements[start : start + _SLICE])
-                window.check(min(columns[self._time_at]))
-                window.check(max(columns[self._time_at]))
-                times += columns[self._time_at]
-                contents += map(b"".join, zip(*map(call, self._column_writers, columns), strict=True))
-                slices.append(self._column_writers[self._key_at].column)
+            for piece in pieces:
+                named, elements, are_known = self._decoder.elements(piece)
+                stream, only_known = named or stream, only_known and are_known
+                if elements:
+                    columns = self._decoder.columns(elements)
+                    window.check(min(columns[self._time_at]))
+                    window.check(max(columns[self._time_at]))
+                    times += columns[self._time_at]
+                    contents += map(b"".join, zip(*map(call, self._column_writers, columns), strict=True))
         except _OBJECTIONS:
             return None
-        symbols = slices[0] if len(slices) == 1 else list(chain.from_iterable(slices))
-        unknown = frozenset() if only_known else self._unknown.of_good_frame(data, len(symbols))
-        ticks = Ticks(symbols, times, contents, range(len(symbols)))
+        unknown = frozenset() if only_known else self._unknown.of_good_frame(data, len(times))
+        ticks = Ticks(self._keys.symbols, times, contents, range(len(times)))
         return Normalized(ticks, (), stream or frame.stream, unknown)
 
     def careful(self, frame: Frame, window: Window) -> Normalized:

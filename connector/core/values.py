@@ -49,7 +49,7 @@ class Ticks(Sequence[Tick]):
     Kept as columns, and made into tuples for whoever asks for a single one:
     nobody does in the normal run, where thousands of them would be made a
     second, and gone through by the garbage collector. Frame after frame has the
-    same symbols: then it is the very same column, whose texts have been hashed.
+    same symbols: then they are the very same texts, which have been hashed.
     """
 
     __slots__ = ("contents", "event_times_ms", "positions", "symbols")

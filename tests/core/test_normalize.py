@@ -5,20 +5,24 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector.core import normalize as normalize_module
 from connector.core.element_reader import Window
 from connector.core.envelope import Acknowledged, Data, Refused, ServerShutdown
 from connector.core.normalize import Normalizer
 from connector.core.schema import StreamSchema, parse_schema
+from connector.core.structs import ElementDecoder
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick
 
 ROOT = Path(__file__).parent.parent.parent
@@ -469,12 +473,23 @@ def decimals_in(message: Any) -> Iterable[object]:
         yield from (each.get(key) for key in DECIMAL_KEYS)
 
 
-@given(st.lists(elements(), max_size=8), st.sampled_from([None, "x", ""]), st.booleans(), st.booleans())
-def test_both_ways_agree(message: list[object], stream: str | None, escaped: bool, alone: bool) -> None:
+PIECE_SIZES = st.sampled_from([normalize_module.PIECE_BYTES, 1, 100, 300])
+
+
+def in_pieces_of(about_bytes: int) -> AbstractContextManager[object]:
+    """What is larger counts as large; 1: it is cut wherever it can be."""
+    return mock.patch.object(normalize_module, "PIECE_BYTES", about_bytes)
+
+
+@given(st.lists(elements(), max_size=8), st.sampled_from([None, "x", ""]), st.booleans(), st.booleans(), PIECE_SIZES)
+def test_both_ways_agree(
+    message: list[object], stream: str | None, escaped: bool, alone: bool, about_bytes: int
+) -> None:
     body: object = message[0] if alone and len(message) == 1 else message
     document = body if stream is None else {"stream": stream, "data": body}
     data = json.dumps(document, separators=(",", ":"), ensure_ascii=escaped).encode("utf-8", "surrogatepass")
-    normalized = both_ways(Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000), frame(data))
+    with in_pieces_of(about_bytes):
+        normalized = both_ways(Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000), frame(data))
     if isinstance(body, list) and not any(reject.reason is Reason.NOT_JSON for reject in normalized.rejects):
         assert len(normalized.ticks) + len(normalized.rejects) == len(body)
         for tick in normalized.ticks:
@@ -486,14 +501,74 @@ def test_both_ways_agree(message: list[object], stream: str | None, escaped: boo
                 assert read[spec.name] == Decimal(str(sent[str(spec.wire)]))
 
 
-@given(st.lists(st.lists(elements(), max_size=3), max_size=5))
-def test_what_came_before_does_not_matter(messages: list[list[object]]) -> None:
+@given(st.lists(st.tuples(st.lists(elements(), max_size=4), PIECE_SIZES), max_size=5))
+def test_what_came_before_does_not_matter(messages: list[tuple[list[object], int]]) -> None:
     used = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000)
-    for message in messages:
-        given_frame = frame(json.dumps(message).encode())
+    for message, about_bytes in messages:
+        given_frame = frame(json.dumps(message, separators=(",", ":")).encode())
         fresh = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000).normalize(given_frame)
-        found = used.normalize(given_frame)
+        with in_pieces_of(about_bytes):
+            found = used.normalize(given_frame)
         assert (found.ticks, found.rejects) == (fresh.ticks, fresh.rejects)
+
+
+@pytest.mark.parametrize("stream", [None, "!assetIndex@arr"])
+def test_a_large_frame_is_read_in_pieces(stream: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of elements, three times, with one more and one less in between."""
+    read: list[int] = []
+    decode = ElementDecoder.elements
+
+    def elements(decoder: ElementDecoder, data: bytes) -> tuple[str, list[Any], bool]:
+        read.append(len(data))
+        return decode(decoder, data)
+
+    monkeypatch.setattr(ElementDecoder, "elements", elements)
+    normalizer = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000)
+    for count in (2000, 2001, 1999):
+        sent = [named(f"A{number}", i=f"{number}.00000000") for number in range(count)]
+        data = as_json(sent if stream is None else {"stream": stream, "data": sent})
+        read.clear()
+        normalized = normalizer.normalize(frame(data))
+        assert len(read) > 3
+        assert max(read) < normalize_module.PIECE_BYTES + 1000
+        assert (normalized.stream, normalized.rejects, normalized.unknown_fields) == (stream or STREAM, (), frozenset())
+        assert [tick.symbol for tick in normalized.ticks] == [each["s"] for each in sent]
+        assert [tick.position for tick in normalized.ticks] == list(range(count))
+        for tick in normalized.ticks[:: count // 7]:
+            assert record(tick)["index_price"] == tick.position
+            assert NORMALIZER.element(frame(data), tick.position) == as_json(sent[tick.position])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"stream":"x","data":[%b],"more":[{"a":1},{"b":2}]}', b'{"stream":"x","data":[%b],"data":[%b,%b]}',
+        b'{"data":[%b,%b],"stream":"x"}', b'[%b],"data":[%b,%b]', b'{"stream":"x","data":[%b],"data":7,"y":[{},{}]}',
+        b'{"stream":"x","data":[%b,%b],"stream":"y"}', b'{"stream":"x","data":[%b]}{"stream":"x","data":[%b,%b]}',
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_pieces_is_read_as_it_stands(data: bytes) -> None:
+    filled = data % tuple(as_json(named(symbol)) for symbol in "ABCD"[: data.count(b"%b")])
+    whole = NORMALIZER.normalize(frame(filled))
+    with in_pieces_of(1):
+        assert NORMALIZER.normalize(frame(filled)) == whole
+    shape, window = NORMALIZER._shapes[Origin.WEBSOCKET], Window.around(NOW_MS, 600_000, 30_000)
+    assert shape.careful(frame(filled), window) == whole
+
+
+def test_the_ends_of_objects_inside_an_element_are_no_places_to_cut() -> None:
+    sent = [named("A", new='},{"'), named("B", new=[{}, {}]), named("C,{}"), named("D", new="}],[{")]
+    with in_pieces_of(1):
+        normalized = both_ways(NORMALIZER, frame(as_json(sent)))
+    assert [tick.symbol for tick in normalized.ticks] == ["A", "B", "C,{}", "D"]
+    assert normalized.unknown_fields == {"new"}
+
+
+def test_an_unknown_field_in_one_piece_is_seen() -> None:
+    for at in range(5):
+        sent = [named(f"A{number}", **{"new": 1} if number == at else {}) for number in range(5)]
+        with in_pieces_of(300):
+            assert both_ways(NORMALIZER, frame(as_json(sent))).unknown_fields == {"new"}
 
 
 # Any bytes
@@ -502,7 +577,7 @@ def test_what_came_before_does_not_matter(messages: list[list[object]]) -> None:
 PIECES = st.sampled_from(
     [b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b'"e"', b'"assetIndexUpdate"', b'"E"', b"%d" % NOW_MS, b'"s"',
      b'"i"', b"1e999", b"NaN", b"null", b'"stream"', b'"data"', b"\xff", b"\xe5\xb8\x81", b"\\ud800", b" ",
-     as_json(GOOD), as_json([GOOD])[:-1], b'{"stream":"x","data":'],
+     as_json(GOOD), as_json([GOOD])[:-1], b'{"stream":"x","data":', b"},{", b'}],"x":[{', as_json([GOOD, GOOD])[1:-1]],
 )  # fmt: skip
 
 
@@ -516,12 +591,13 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@given(st.binary() | st.lists(PIECES, max_size=30).map(b"".join) | mutated(), st.sampled_from(Origin))
-def test_any_bytes_are_records_and_rejects(data: bytes, origin: Origin) -> None:
+@given(st.binary() | st.lists(PIECES, max_size=30).map(b"".join) | mutated(), st.sampled_from(Origin), PIECE_SIZES)
+def test_any_bytes_are_records_and_rejects(data: bytes, origin: Origin, about_bytes: int) -> None:
     given_frame = frame(data, origin)
     shape = NORMALIZER._shapes[origin]
     window = Window.around(NOW_MS, 600_000, 30_000)
-    fast, careful = shape.fast(given_frame, window), shape.careful(given_frame, window)
+    with in_pieces_of(about_bytes):
+        fast, careful = shape.fast(given_frame, window), shape.careful(given_frame, window)
     assert fast is None or fast == careful
     normalized = NORMALIZER.normalize(given_frame)
     for reject in normalized.rejects:
