@@ -138,7 +138,6 @@ class Connector:
         )
         self.feed: Feed | None = None
         self.rest: RestFill | None = None
-        self._started_at = time.monotonic()
         self._started_at_ms = self._heartbeat_at_ms = _now_ms()
 
     def _kafka(self, historical: bool, guards: Guards | None) -> Sink:
@@ -150,6 +149,7 @@ class Connector:
             journal=self.journal,
             prepare=self._prepare,
             feed_state=lambda: ADVANCING if historical else self.feed_state(),
+            unbroken_since_ms=lambda: 0 if historical else self._unbroken_since_ms(),
             aside=self.ledger.deliver,
             tell=self.tell,
             guards=guards,
@@ -184,6 +184,9 @@ class Connector:
     def feed_state(self) -> str:
         """How the feed is as a whole, in the words of :mod:`connector.core.witness`."""
         return self.feed.state().state if self.feed is not None else DOWN
+
+    def _unbroken_since_ms(self) -> int | None:
+        return self.feed.state().unbroken_since_ms if self.feed is not None else None
 
     def status(self) -> Status:
         """How it is doing now. May be called from any thread."""
@@ -256,10 +259,7 @@ class Connector:
     def should_fill(self) -> bool:
         """Whether the REST interface is to be asked: by the writer alone, and not for the exchange's short pauses."""
         feed = self.feed.state() if self.feed is not None else None
-        if feed is None or feed.state == ADVANCING or not self.is_writer():
-            return False
-        silent_s = time.monotonic() - (feed.advanced_at_monotonic or self._started_at)
-        return silent_s > REST_AFTER_S
+        return feed is not None and feed.state != ADVANCING and self.is_writer() and feed.silent_s > REST_AFTER_S
 
     def compare_symbols(self, in_rest: frozenset[str]) -> bool:
         """Hold what REST lists against what the topic has lately got; whether it is to be asked again before long."""

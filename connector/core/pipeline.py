@@ -76,6 +76,11 @@ class Passage(NamedTuple):
     exact: bool = True
     """The marks are the ticks' own event times; rows from REST wait for any tick of their period."""
 
+    @property
+    def event_time_ms(self) -> int:
+        """The event time that most of its ticks have; -1 where it has none."""
+        return max(self.marks, key=lambda mark: len(mark[1]))[0] if self.marks else -1
+
     def passed(self, newest_by_symbol: Mapping[str, int]) -> bool:
         """Whether the topic holds every symbol at its event time or later."""
         newest = newest_by_symbol.get
@@ -122,6 +127,11 @@ class Pipeline:
     def passage(self, frame: Frame) -> Passage:
         """What the frame waits for, without admitting it: a replica that does not write."""
         return self._passage(self._normalizer.normalize(frame), frame)
+
+    def leaves_hole(self, passage: Passage) -> bool:
+        """Whether periods are missing between the newest in the history and a frame's."""
+        periods = self._history.periods
+        return bool(periods) and passage.event_time_ms // self._history.cadence_ms - periods[-1] > 1
 
     def is_overtaken(self, passage: Passage) -> bool:
         """Whether the topic has gone on without a tick of the frame: another replica did not have it."""

@@ -27,8 +27,9 @@ CALL_ALONE_S = 0.7
 """The same, where the ledger shows no other: its last entries do not go far back in a night with many of them."""
 PROMPT_S = 0.5
 """A replica that was asked to write waits for so long with ticks beyond the topic: the asking one may be back."""
-OFFERED_EVERY_S = 10.0
-HELD_AFTER_DOWN_S = 1.5
+REQUESTED_EVERY_S = 10.0
+ANSWERED_WITHIN_S = 2.5
+"""Who is asked waits for up to a second, looks whether the writer is at work, takes the lock and reads to the end."""
 ANSWERS = 5.0
 """A transaction is three answers of the broker: so many of them explain a topic that stands still."""
 
@@ -145,38 +146,30 @@ class TakeoverRule:
 
 
 @dataclass(slots=True)
-class Offer:
-    """Of a writer whose sockets are all down, or bring nothing: another one may have what it lacks.
+class Request:
+    """For another replica that may have what the writer lacks. What it would write behind the hole waits for the
+    answer, and goes its way where none comes.
 
-    When its feed is back, it leaves that one a moment before it writes on. Both at most once in ten seconds: a feed
-    that comes and goes must not keep everything waiting. Times are monotonic seconds.
+    At most once in ten seconds: a feed that comes and goes must not keep everything waiting. Times are monotonic
+    seconds.
     """
 
-    _made_at_s: float | None = None
-    _stands: bool = False
-    _until_s: float = 0.0
+    _made_at_s: float = float("-inf")
+    _for_outage: bool = False
 
-    def must_be_made(self, *, feed_down: bool, now_s: float) -> bool:
-        """To be asked again and again; true once each time that others are to be asked to write."""
-        if feed_down:
-            due = not self._stands and self._may_be_made(now_s)
-            self._stands = self._stands or due
-            return due
-        if self._stands:
-            self._stands, self._until_s = False, now_s + HELD_AFTER_DOWN_S
-        return False
-
-    def must_be_repeated(self, now_s: float) -> bool:
-        """Whether others are to be asked by a writer that has just written rows from REST: they keep the topic
-        advancing, so one whose sockets are well, and came back later than these went, would follow for ever."""
-        return self._may_be_made(now_s)
-
-    def _may_be_made(self, now_s: float) -> bool:
-        due = self._made_at_s is None or now_s - self._made_at_s > OFFERED_EVERY_S
+    def is_due(self, now_s: float) -> bool:
+        """Whether to make it, which it then counts as."""
+        due = now_s - self._made_at_s > REQUESTED_EVERY_S
         if due:
             self._made_at_s = now_s
         return due
 
-    def holds(self, now_s: float) -> bool:
-        """Whether what has come since waits for another one to take over."""
-        return now_s < self._until_s
+    def is_due_for_outage(self, now_s: float, *, down: bool) -> bool:
+        """The same for one whose sockets are all down, or not: once each time."""
+        due = down and not self._for_outage and self.is_due(now_s)
+        self._for_outage = down and (self._for_outage or due)
+        return due
+
+    def is_open(self, now_s: float) -> bool:
+        """Whether the answer may still come."""
+        return now_s < self._made_at_s + ANSWERED_WITHIN_S

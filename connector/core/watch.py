@@ -39,6 +39,8 @@ class Pulse:
         """When it last brought any event time."""
         self.advanced_at_s: float | None = None
         """When it last brought an event time newer than the one before."""
+        self.first_event_time_ms: int | None = None
+        """The event time it brought first."""
         self.event_time_ms: int | None = None
         """The event time it brought last, over all its streams."""
         self.is_plausible = True
@@ -53,6 +55,8 @@ class Pulse:
         earlier_ms = self._known_ms if before is None else before[1]
         self._streams[stream] = (event_time_ms if before is None else before[1], event_time_ms)
         self.data_at_s = now_s
+        if self.first_event_time_ms is None:
+            self.first_event_time_ms = event_time_ms
         self.event_time_ms = event_time_ms
         self.is_plausible = is_plausible
         advanced = earlier_ms is None or event_time_ms > earlier_ms

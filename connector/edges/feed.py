@@ -35,6 +35,8 @@ from connector.edges.websocket import SocketOptions, open_socket
 __all__ = ["Feed", "FeedOptions", "FeedState", "Inspector", "SocketState", "places"]
 
 _WATCH_EVERY_S = 0.2
+_PAUSED_FOR_S = 1.0
+"""A watch that comes later than this was not late: the process was stopped, or had no processor."""
 
 
 class Inspector(Protocol):
@@ -111,13 +113,13 @@ class Feed:
         )
         self._lanes = tuple(Lane(place, common) for place in places(options, schema))
         self._watches = {lane.place.group: Watch(self._limits) for lane in self._lanes}
-        self._started_at_s = self._clock.monotonic()
+        self._started_at_s = self._watched_since_s = self._watched_at_s = self._clock.monotonic()
         self._told_state: Life | None = None
         self._told_missing: set[str] = set()
 
     async def run(self) -> None:
         """Receive until cancelled; then close every connection, within the close timeout, and deliver what is held."""
-        self._started_at_s = self._clock.monotonic()
+        self._started_at_s = self._watched_since_s = self._watched_at_s = self._clock.monotonic()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -132,7 +134,12 @@ class Feed:
 
     def state(self) -> FeedState:
         """How it is doing now. May be called from any thread."""
-        return feed_state(self._lanes, self._clock.monotonic(), self._limits.quiet_after_s)
+        now_s = self._clock.monotonic()
+        watched_since_s = now_s if self._is_paused(now_s) else self._watched_since_s
+        return feed_state(self._lanes, now_s, self._limits.quiet_after_s, watched_since_s=watched_since_s)
+
+    def _is_paused(self, now_s: float) -> bool:
+        return now_s - self._watched_at_s > _PAUSED_FOR_S
 
     def _received(self, session: Session, data: bytes) -> None:
         """Every message of every socket comes through here."""
@@ -180,6 +187,10 @@ class Feed:
         while True:
             await self._clock.sleep(_WATCH_EVERY_S)
             now_s = self._clock.monotonic()
+            was_paused, self._watched_at_s = self._is_paused(now_s), now_s
+            if was_paused:  # what has come meanwhile is read first, then judged
+                self._watched_since_s = now_s
+                continue
             for group, watch in self._watches.items():
                 sessions = {session.pulse: session for session in self._sessions(group)}
                 for suspicion in watch.suspects(sessions, now_s):

@@ -43,23 +43,30 @@ class FeedState:
     newest_event_time_ms: int | None
     advanced_at_monotonic: float | None
     """When event time last advanced; None before the first data."""
+    silent_s: float
+    """For how long this process has watched it not advance. One that was stopped has not watched, and what its sockets
+    hold ready for it is still to be read."""
+    unbroken_since_ms: int | None
+    """The event time from which on an open socket has brought all that the exchange sent; None where none advances."""
     ahead_ms: int | None
     """By how much the newest event time was ahead of our clock when it came; below 0 where it was behind."""
     sockets: tuple[SocketState, ...]
 
 
-def feed_state(lanes: Sequence[Lane], now_s: float, quiet_after_s: float) -> FeedState:
-    """Of *lanes*; only reads, so any thread may ask."""
+def feed_state(lanes: Sequence[Lane], now_s: float, quiet_after_s: float, *, watched_since_s: float) -> FeedState:
+    """Of *lanes*; only reads, so any thread may ask. It was watched since *watched_since_s*, without a pause."""
     lives = {lane: _life(lane, now_s, quiet_after_s) for lane in lanes}
     by_group = sorted(lanes, key=_group)
     groups = [tuple(siblings) for _, siblings in groupby(by_group, key=_group)]
     advanced_at_s = [_newest(lane.advanced_at_s for lane in siblings) for siblings in groups]
+    moved_at_s = None if None in advanced_at_s else min(at_s for at_s in advanced_at_s if at_s is not None)
+    unbroken_ms = [_unbroken_since_ms(siblings, now_s, quiet_after_s) for siblings in groups]
     return FeedState(
         state=max((min((lives[lane] for lane in each), key=_ORDER.index) for each in groups), key=_ORDER.index),
         newest_event_time_ms=max((ms for lane in lanes if (ms := lane.event_time_ms) is not None), default=None),
-        advanced_at_monotonic=min((at_s for at_s in advanced_at_s if at_s is not None), default=None)
-        if None not in advanced_at_s
-        else None,
+        advanced_at_monotonic=moved_at_s,
+        silent_s=now_s - max(watched_since_s, moved_at_s or watched_since_s),
+        unbroken_since_ms=None if None in unbroken_ms else max(ms for ms in unbroken_ms if ms is not None),
         ahead_ms=max((ms for lane in lanes if (ms := lane.ahead_ms) is not None), default=None),
         sockets=tuple(_socket_state(lane, life) for lane, life in lives.items()),
     )
@@ -68,6 +75,12 @@ def feed_state(lanes: Sequence[Lane], now_s: float, quiet_after_s: float) -> Fee
 def _life(lane: Lane, now_s: float, quiet_after_s: float) -> Life:
     lives = (session.pulse.life(now_s, quiet_after_s) for session in lane.sessions())
     return min(lives, key=_ORDER.index, default=Life.DOWN)
+
+
+def _unbroken_since_ms(siblings: Sequence[Lane], now_s: float, quiet_after_s: float) -> int | None:
+    pulses = [session.pulse for lane in siblings for session in lane.sessions()]
+    advancing = [pulse for pulse in pulses if pulse.life(now_s, quiet_after_s) is Life.ADVANCING]
+    return min((pulse.first_event_time_ms or 0 for pulse in advancing), default=None)
 
 
 def _socket_state(lane: Lane, life: Life) -> SocketState:

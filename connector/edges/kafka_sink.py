@@ -9,6 +9,7 @@ a first start are the same path.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -35,7 +36,8 @@ from connector.core.happenings import (
 from connector.core.ledger_events import EventEncoder, EventKind
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
-from connector.core.takeover import Offer, Standing, TakeoverRule
+from connector.core.rest_rows import RestRows
+from connector.core.takeover import Request, Standing, TakeoverRule
 from connector.core.values import Frame, Origin
 from connector.core.waiting import WaitingFrames
 from connector.core.witness import ADVANCING, DOWN
@@ -56,6 +58,8 @@ REST_HELD_TAKEOVERS = 4.0
 FRAMES_A_STEP = 512
 BYTES_A_STEP = 4 * 1024 * 1024
 LETTERS_AT_ONCE = 1000
+HELD_BACK_ROWS = "rows from REST wait, for another replica may have ticks"
+HELD_BACK_BEHIND_HOLE = "ticks are missing before those that wait, and another replica that has them goes first"
 WAITING_FRAMES = 4096
 """Frames whose passage a replica keeps in mind; the rest wait in the journal."""
 
@@ -121,7 +125,8 @@ class Sink:
     ``prepare`` is called on the sink's thread, again after each
     :class:`RetryableError`; any other exception ends the thread and stands in
     :attr:`failure`. ``feed_state`` tells how this replica's own feed is (:mod:`connector.core.witness` has the
-    words). ``aside`` produces records outside any transaction and returns when they are acknowledged; it raises
+    words), ``unbroken_since_ms`` from which event time on it has brought all that the exchange sent (``None``: none
+    now). ``aside`` produces records outside any transaction and returns when they are acknowledged; it raises
     :class:`RetryableError` where they are not.
     """
 
@@ -135,6 +140,7 @@ class Sink:
         journal: Journal,
         prepare: Callable[[], Prepared],
         feed_state: Callable[[], str],
+        unbroken_since_ms: Callable[[], int | None],
         aside: Callable[[Iterable[Outgoing]], None],
         tell: Tell,
         guards: Guards | None = None,
@@ -145,6 +151,7 @@ class Sink:
         self._journal = journal
         self._prepare = prepare
         self._feed_state = feed_state
+        self._unbroken_since_ms = unbroken_since_ms
         self._aside = aside
         self._tell = tell
         self._guards = guards or Guards()
@@ -166,8 +173,9 @@ class Sink:
         self._cursor = 0
         self._left_by_earlier_life = 0
         self._waiting = WaitingFrames()
+        self._rest_rows = RestRows(cadence_ms, REST_HELD_TAKEOVERS * options.takeover_after_s)
         self._held_since: float | None = None
-        self._offer = Offer()
+        self._request = Request()
         self._waiting_told_at = 0.0
         self._watched_at = 0.0
         self._partitions_at = 0.0
@@ -428,6 +436,7 @@ class Sink:
             return
         if rule.must_call(standing, chance=chance):
             rule.called()
+            self._request.is_due(time.monotonic())
             self._tell(WriterWanted("lacks ticks", self._follower.newest_ms))
         if rule.due(standing, answer_s=0.0, chance=chance):
             if standing.complete and rule.is_asked:
@@ -436,6 +445,8 @@ class Sink:
                 rule.advanced(self._follower.newest_ms)
             elif rule.due(standing, answer_s=self._answer_s, chance=chance):
                 self._take_over()
+                if standing.complete:
+                    self._request = Request()  # as one that lacks ticks it has just asked
 
     def _standing(self) -> Standing:
         now = time.monotonic()
@@ -490,28 +501,24 @@ class Sink:
     def _go_back(self) -> None:
         """To the oldest frame that the topic has not passed."""
         self._waiting.clear()
+        self._rest_rows.clear()
         self._cursor = self._journal.trimmed_through
 
     # As writer
 
     def _write(self, writer: Writer) -> bool:
         """Whether something was written: the next frame is likely a while away."""
-        if self._leaves_it_to_another():
-            self._held_back = "this replica's feed was down, and another one's ticks go first"
-            self._stop.wait(IDLE_S)
-            return False
-        if not self._journal.wait(self._cursor, IDLE_S):
-            self._held_back = ""
-            return False
+        self._ask_while_down()
         batch = Batch()
-        passages: list[tuple[int, Passage]] = []
-        entries = self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP)
-        for entry in self._ripe(entries):
-            passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
-            if len(batch.values) >= self._options.max_records:
-                break
-        if not passages:
-            self._held_back = "rows from REST wait, for another replica may have ticks"
+        ripe = list(self._rest_rows.ripe(self._ripe_ns()))
+        for rows in ripe:
+            self._pipeline.add(rows, batch)
+        if not ripe and not self._journal.wait(self._cursor, IDLE_S):
+            self._held_back = HELD_BACK_ROWS if self._rest_rows else ""
+            return False
+        passages = self._take_waiting(batch)
+        if not (passages or ripe):
+            self._held_back = HELD_BACK_BEHIND_HOLE
             self._stop.wait(IDLE_S)
             return False
         self._held_back = ""
@@ -527,38 +534,66 @@ class Sink:
         if not batch.empty:
             self._answered()
             self._committed_at_ms = _now_ms()
-        self._cursor = passages[-1][0]
-        self._waiting.extend(passages)
-        for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
-            self._tell(happening)
-        if batch.values and entries[len(passages) - 1].frame.origin is Origin.REST and self._rule.heard_others:
-            self._ask_for_ticks(max(batch.event_times_ms))
+        if passages:
+            self._cursor = passages[-1][0]
+            self._waiting.extend(passages)
+        if batch.frames:
+            for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
+                self._tell(happening)
+        if ripe and batch.values and not self._rule.is_alone and self._request.is_due(started):
+            self._tell(WriterWanted("rows from REST", self._history.newest_ms))
         return True
 
-    def _ask_for_ticks(self, newest_ms: int) -> None:
-        if self._offer.must_be_repeated(time.monotonic()):
-            self._tell(WriterWanted("rows from REST", newest_ms))
+    def _take_waiting(self, batch: Batch) -> list[tuple[int, Passage]]:
+        """Put the frames that wait into the batch, up to its bound or to one that has to wait on."""
+        passages: list[tuple[int, Passage]] = []
+        since_ms = self._unbroken_since_ms()
+        for entry in self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
+            frame = entry.frame
+            if frame.origin is Origin.REST and not self._stop.is_set():
+                passage = self._pipeline.passage(frame)
+                self._rest_rows.wait(passage.newest_ms, frame)
+            elif self._waits_for_another(frame, since_ms):
+                break
+            else:
+                self._let_go_before(frame, batch)
+                passage = self._pipeline.add(frame, batch)
+            passages.append((entry.seq, passage))
+            if len(batch.values) >= self._options.max_records:
+                break
+        return passages
 
-    def _leaves_it_to_another(self) -> bool:
-        """Whether what has come waits: this replica's own feed was down, and one whose was not may take over."""
-        if self._stop.is_set():
+    def _let_go_before(self, frame: Frame, batch: Batch) -> None:
+        if self._rest_rows:
+            for rows in self._rest_rows.before(self._pipeline.passage(frame).event_time_ms):
+                self._pipeline.add(rows, batch)
+
+    def _ripe_ns(self) -> int:
+        """The time by which rows are old enough; one that stops waits for none."""
+        return time.time_ns() if not self._stop.is_set() else sys.maxsize
+
+    def _ask_while_down(self) -> None:
+        # Not before its last ticks are written, or they would look like an answer.
+        down = self._feed_state() == DOWN and self._cursor >= self._journal.newest_seq and not self._stop.is_set()
+        if self._request.is_due_for_outage(time.monotonic(), down=down):
+            self._tell(WriterWanted("feed down", self._history.newest_ms))
+
+    def _waits_for_another(self, frame: Frame, since_ms: int | None) -> bool:
+        """Whether periods are missing before this frame that another replica may have: once it is in the topic, that
+        one's ticks would be late.
+
+        Where a socket was open all the while (``since_ms``), the exchange sent nothing, and nobody has any.
+        """
+        if self._rule.is_alone or self._stop.is_set():
+            return False
+        newest_ms = self._history.newest_ms
+        has_brought_all = since_ms is not None and since_ms <= newest_ms
+        if has_brought_all or not self._pipeline.leaves_hole(self._pipeline.passage(frame)):
             return False
         now = time.monotonic()
-        feed_down = self._feed_state() == DOWN
-        if feed_down and self._cursor < self._journal.newest_seq:
-            return self._offer.holds(now)  # not before its last ticks are written, or they would look like an answer
-        if self._offer.must_be_made(feed_down=feed_down, now_s=now):
-            self._tell(WriterWanted("feed down", self._history.newest_ms))
-        return self._offer.holds(now)
-
-    def _ripe(self, entries: list[Entry]) -> list[Entry]:
-        """Without rows from REST at the end that another replica may have ticks for: it needs the time to take over,
-        and once they are in the topic its ticks would be late. A tick behind them says that nobody will."""
-        if not self._stop.is_set():
-            ripe_ns = time.time_ns() - int(REST_HELD_TAKEOVERS * self._options.takeover_after_s * 1e9)
-            while entries and entries[-1].frame.origin is Origin.REST and entries[-1].frame.received_at_ns > ripe_ns:
-                entries.pop()
-        return entries
+        if self._request.is_due(now):
+            self._tell(WriterWanted("lacks ticks", newest_ms))
+        return self._request.is_open(now)
 
     def _drop_writer(self, reason: str) -> None:
         if self._writer is None:

@@ -318,6 +318,21 @@ def test_a_frame_is_passed_when_the_topic_holds_all_its_symbols_at_their_time_or
     assert Passage(-1, ()).passed({})
 
 
+def test_a_hole_is_where_periods_are_missing_before_what_most_ticks_of_a_frame_say() -> None:
+    case = Case()
+
+    def leaves_hole(*elements: dict[str, Any]) -> bool:
+        return case.pipeline.leaves_hole(case.pipeline.passage(frame(json.dumps(elements).encode(), elements[0]["E"])))
+
+    assert not leaves_hole(element("BTCUSD", 5)), "before the first tick there is nothing to miss"
+    case.add(element("BTCUSD", 0), element("ETHUSD", 0))
+    assert not leaves_hole(element("BTCUSD", 1.999))
+    assert leaves_hole(element("BTCUSD", 2))
+    assert not leaves_hole(element("BTCUSD", 21), element("ETHUSD", 1), element("USDTUSD", 1))
+    assert leaves_hole(element("BTCUSD", 1), element("ETHUSD", 2), element("USDTUSD", 2))
+    assert not case.pipeline.leaves_hole(Passage(-1, ()))
+
+
 def test_a_rest_row_is_passed_by_a_tick_of_its_period() -> None:
     row = frame(json.dumps([rest_row("BTCUSD", 1.003)]).encode(), START_MS, Origin.REST)
     assert Case().pipeline.passage(row).passed({"BTCUSD": START_MS + 1000})

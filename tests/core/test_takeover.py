@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.core.takeover import Offer, Standing, TakeoverRule
+from connector.core.takeover import Request, Standing, TakeoverRule
 
 
 def watch(rule: TakeoverRule, seconds: float, step_s: float = 0.1) -> None:
@@ -194,31 +194,35 @@ def test_at_the_start_the_age_of_the_topic_counts() -> None:
     assert ahead.idle_s == 0.0
 
 
-def test_a_writer_whose_sockets_are_down_offers_once_and_leaves_a_moment_when_they_are_back() -> None:
-    offer = Offer()
-    assert not offer.must_be_made(feed_down=False, now_s=0.0)
-    assert not offer.holds(0.0)
-    assert offer.must_be_made(feed_down=True, now_s=1.0)
-    assert not offer.must_be_made(feed_down=True, now_s=30.0)
-    assert not offer.holds(30.0), "what REST brought meanwhile does not wait for it"
-    assert not offer.must_be_made(feed_down=False, now_s=31.0)
-    assert offer.holds(32.4)
-    assert not offer.holds(32.6)
+def test_what_waits_for_an_answer_goes_its_way_where_none_comes() -> None:
+    request = Request()
+    assert not request.is_open(0.0)
+    assert request.is_due(100.0)
+    assert request.is_open(102.4)
+    assert not request.is_open(102.6)
+
+
+def test_for_an_outage_others_are_asked_once() -> None:
+    request = Request()
+    assert not request.is_due_for_outage(0.0, down=False)
+    assert request.is_due_for_outage(1.0, down=True)
+    assert not request.is_due_for_outage(30.0, down=True)
+    assert not request.is_due_for_outage(31.0, down=False)
+    assert request.is_due_for_outage(32.0, down=True)
 
 
 def test_a_feed_that_comes_and_goes_does_not_keep_everything_waiting() -> None:
-    offer, held = Offer(), 0
+    request, asked, held = Request(), 0, 0
     for tenth in range(1000):
-        offer.must_be_made(feed_down=tenth % 10 == 0, now_s=tenth / 10)
-        held += offer.holds(tenth / 10)
-    assert 0 < held <= 1000 * 0.16
+        asked += request.is_due_for_outage(tenth / 10, down=tenth % 10 == 0)
+        held += request.is_open(tenth / 10)
+    assert 9 <= asked <= 10
+    assert 0 < held <= 1000 * 0.26
 
 
-def test_a_writer_that_writes_rows_from_rest_asks_again_and_again_but_not_often() -> None:
-    offer = Offer()
-    assert offer.must_be_made(feed_down=True, now_s=0.0)
-    assert not offer.must_be_repeated(5.0)
-    assert offer.must_be_repeated(10.1)
-    assert not offer.must_be_repeated(20.0)
-    assert offer.must_be_repeated(20.3)
-    assert not offer.holds(20.3), "its feed is not back: what comes next waits for nobody"
+def test_one_that_has_asked_for_another_reason_asks_for_its_outage_when_it_may_again() -> None:
+    request = Request()
+    assert request.is_due(0.0)
+    assert not request.is_due_for_outage(5.0, down=True)
+    assert request.is_due_for_outage(10.1, down=True)
+    assert not request.is_due_for_outage(20.3, down=True)

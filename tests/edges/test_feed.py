@@ -499,6 +499,44 @@ async def test_a_silence_is_as_long_as_no_tick_came_however_often_it_is_connecte
         assert [each.since for each in state.sockets] == [10.0, 10.0]
 
 
+async def test_a_process_that_was_stopped_has_not_watched_a_silence(schema: StreamSchema) -> None:
+    async with _running(schema, OPTIONS) as stage:
+        await stage.exchange.play(10)
+        await stage.clock.advance(2.5)
+        assert stage.feed.state().silent_s == 2.5
+        stage.clock.now_s += 60.0
+        assert stage.feed.state().silent_s == 0.0, "before its watch has its turn"
+        await stage.clock.advance(0.1)
+        for socket in stage.exchange.sockets:
+            socket.send_tick(60.0)
+        await stage.clock.advance(1.0)
+        assert stage.feed.state().silent_s == 1.0
+        assert not stage.told(SocketSuspected), "what has come meanwhile is read first"
+        assert [state.state for state in stage.told(FeedChanged)][-1] == "advancing"
+        await stage.clock.advance(30.0)
+        assert stage.told(SocketSuspected)
+
+
+async def test_from_when_on_a_socket_has_brought_all_there_was(schema: StreamSchema) -> None:
+    def since_s() -> float | None:
+        since_ms = stage.feed.state().unbroken_since_ms
+        return None if since_ms is None else since_ms / 1000 - EPOCH_S
+
+    async with _running(schema, OPTIONS) as stage:
+        assert since_s() is None
+        await stage.exchange.play(10)
+        first, second = stage.exchange.sockets
+        assert since_s() == 1.0
+        first.end()
+        await stage.exchange.play(2)
+        assert since_s() == 1.0, "the other one was there"
+        second.end()
+        await settle()
+        assert since_s() == 11.0, "the one that was opened anew"
+        await stage.clock.advance(5.0)
+        assert since_s() is None, "it may stand still while the exchange does not"
+
+
 async def test_the_offset_of_event_time_has_its_sign(schema: StreamSchema) -> None:
     async with _running(schema, OPTIONS) as stage:
         assert stage.feed.state().ahead_ms is None

@@ -28,7 +28,7 @@ from connector.core.happenings import (
 )
 from connector.core.ledger_events import EventEncoder
 from connector.core.normalize import Normalizer
-from connector.core.takeover import Offer
+from connector.core.takeover import ANSWERED_WITHIN_S, Request
 from connector.core.values import Frame, Origin
 from connector.core.witness import ADVANCING, DOWN, SILENT
 from connector.edges.journal import Journal
@@ -73,6 +73,7 @@ class Replica:
         self.aside: list[Outgoing] = []
         self.unacknowledged = 0
         self.feed = ADVANCING
+        self.unbroken_since_ms: int | None = 0
         self.journal = Journal(
             folder / name, max_bytes=2**30, max_age_s=86_400, at_bound="drop-oldest", tell=self.told.append
         )
@@ -115,6 +116,7 @@ class Replica:
             journal=self.journal,
             prepare=prepare,
             feed_state=lambda: self.feed,
+            unbroken_since_ms=lambda: self.unbroken_since_ms,
             aside=self.put_aside,
             tell=self.tell,
         )
@@ -423,12 +425,99 @@ def test_a_writer_that_has_only_rows_from_rest_gives_way_to_one_that_has_ticks(
     second.ledger.tell(SocketOpened("ws-1", "wss://exchange"))
     wait_for(lambda: first.sink._rule.heard_others)
     first.feed = SILENT
-    first.sink._offer = Offer()  # ten seconds went by
+    first.sink._request = Request()  # ten seconds went by
     for number in (2, 3, 4):
         second.journal.put(frame(number))
     first.journal.put(rest_rows(2))
     wait_for(second.delivered)
     assert second.is_writer
+
+
+@pytest.fixture(params=[True, False], ids=["exactly-once", "at-least-once"])
+def pair(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack, request: pytest.FixtureRequest
+) -> tuple[Replica, Replica]:
+    """A writer and a patient follower that has been heard, with the same two frames in the topic."""
+    mode = request.param
+    first = Replica(tmp_path, "first", stack, topic_name, exactly_once=mode, takeover_after_s=0.1)
+    running.callback(first.end)
+    first.journal.put(frame(0))
+    wait_for(first.delivered)
+    second = Replica(tmp_path, "second", stack, topic_name, exactly_once=mode, takeover_after_s=60.0)
+    running.callback(second.end)
+    for replica in (first, second):
+        replica.journal.put(frame(1))
+    wait_for(lambda: first.delivered() and second.delivered() and second.sink._rule.idle_s == 0.0)
+    second.ledger.tell(SocketOpened("ws-1", "wss://exchange"))
+    wait_for(lambda: first.sink._rule.heard_others)
+    assert first.is_writer
+    return first, second
+
+
+def test_a_writer_asks_before_it_writes_behind_a_hole_that_another_may_fill(
+    stack: LocalStack, topic_name: str, pair: tuple[Replica, Replica]
+) -> None:
+    """Its sockets were opened anew meanwhile; that the feed was down was never seen."""
+    first, second = pair
+    first.unbroken_since_ms = START_MS + 5_000
+    for number in (2, 3, 4):
+        second.journal.put(frame(number))
+    for number in (5, 6):
+        first.journal.put(frame(number))
+        second.journal.put(frame(number))
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert second.is_writer
+    assert WriterWanted("lacks ticks", START_MS + 1_000) in first.told
+    assert keys_and_times(stack, topic_name) == expected(7)
+    assert not [each for each in first.told + second.told if isinstance(each, GapFound)]
+
+
+def test_where_nobody_has_what_is_missing_the_writer_goes_on(pair: tuple[Replica, Replica]) -> None:
+    first, second = pair
+    first.unbroken_since_ms = None
+    put_at = time.monotonic()
+    for replica in pair:
+        replica.journal.put(frame(4))
+    wait_for(lambda: first.sink.state().held_back.startswith("ticks are missing"))
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert time.monotonic() - put_at < ANSWERED_WITHIN_S + 2
+    assert first.is_writer
+    assert [each.periods for each in first.told if isinstance(each, GapFound)] == [2]
+
+
+def test_a_silence_of_the_exchange_keeps_nothing_waiting(pair: tuple[Replica, Replica]) -> None:
+    first, second = pair
+    first.unbroken_since_ms = START_MS + 1_000
+    for replica in pair:
+        replica.journal.put(frame(9))
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert first.is_writer
+    assert not [each for each in first.told if isinstance(each, WriterWanted)]
+    assert [each.periods for each in first.told if isinstance(each, GapFound)] == [7]
+
+
+def test_ticks_that_come_late_go_before_rows_that_were_asked_for_meanwhile(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack
+) -> None:
+    """As from a socket's buffer, after a stall on the way or when a process that was stopped goes on."""
+    replica = Replica(tmp_path, "first", stack, topic_name, takeover_after_s=60.0)
+    running.callback(replica.end)
+    replica.sink._rule.after_s = 0.1
+    replica.journal.put(frame(0))
+    wait_for(replica.delivered)
+    for number in (4, 5):
+        replica.journal.put(rest_rows(number))
+    wait_for(lambda: len(replica.sink._rest_rows) == 2)
+    for number in (1, 2, 3, 4):
+        replica.journal.put(frame(number))
+    replica.journal.put(frame(6))
+    wait_for(replica.delivered)
+    assert keys_and_times(stack, topic_name) == expected(7)
+    assert not [each for each in replica.told if isinstance(each, GapFound)]
+    reader = TopicReader({"bootstrap.servers": stack.bootstrap_servers}, f"{topic_name}.dlq", lambda value: {})
+    running.callback(reader.close)
+    reader.start(0)
+    assert not list(reader.rows(0.5)), "none was late"
 
 
 def test_a_symbol_that_only_a_follower_had_does_not_keep_its_journal_for_ever(
