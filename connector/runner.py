@@ -42,12 +42,13 @@ from connector.edges.journal import Journal
 from connector.edges.journal_file import Connect, connect
 from connector.edges.kafka_clients import try_out
 from connector.edges.kafka_records import SinkOptions
-from connector.edges.kafka_sink import Guards, Prepared, Role, Sink
+from connector.edges.kafka_sink import Guards, Prepared, Sink
 from connector.edges.ledger import Ledger
 from connector.edges.plugged_sink import PluggedSink
 from connector.edges.registry import Registry, subject_of
 from connector.edges.rest import RestFill
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
+from connector.edges.sink_thread import Role
 from connector.edges.telemetry import Telemetry
 from connector.edges.topics import TopicSpec, ensure_topics, wanted_topics
 from connector.edges.watched_normalizer import WatchedNormalizer

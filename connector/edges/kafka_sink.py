@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from random import random
 
 from connector.core.admit import History
@@ -30,7 +29,6 @@ from connector.core.happenings import (
     Tell,
     TookOver,
     TransactionFailed,
-    Waiting,
     WriterWanted,
 )
 from connector.core.ledger_events import EventEncoder, EventKind
@@ -46,28 +44,25 @@ from connector.edges.kafka_follower import Follower, TopicPartitions
 from connector.edges.kafka_latest import LatestReader
 from connector.edges.kafka_records import Outbox, SinkOptions, told_of
 from connector.edges.kafka_writer import Outgoing, PlainWriter, TransactionalWriter, WriteError, Writer
+from connector.edges.sink_thread import (
+    BYTES_A_STEP,
+    FRAMES_A_STEP,
+    HISTORY_TRIMMED_EVERY_S,
+    IDLE_S,
+    Role,
+    SinkState,
+    SinkThread,
+)
 
 PARTITIONS_CHECKED_EVERY_S = 10.0
-HISTORY_TRIMMED_EVERY_S = 10.0
-FIRST_RETRY_AFTER_S = 0.2
 RETRY_AFTER_S = 1.0
-WAITING_TOLD_EVERY_S = 30.0
-IDLE_S = 0.05
 REST_HELD_TAKEOVERS = 4.0
 """Rows from REST wait for so many times the time after which another replica takes over."""
-FRAMES_A_STEP = 512
-BYTES_A_STEP = 4 * 1024 * 1024
 LETTERS_AT_ONCE = 1000
 HELD_BACK_ROWS = "rows from REST wait, for another replica may have ticks"
 HELD_BACK_BEHIND_HOLE = "ticks are missing before those that wait, and another replica that has them goes first"
 WAITING_FRAMES = 4096
 """Frames whose passage a replica keeps in mind; the rest wait in the journal."""
-
-
-class Role(StrEnum):
-    STARTING = "starting"
-    FOLLOWER = "follower"
-    WRITER = "writer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +76,6 @@ class Prepared:
     event_schema_text: str
     latest_partitions: int | None = None
     """``None``: there is no latest topic."""
-
-
-@dataclass(frozen=True, slots=True)
-class SinkState:
-    """Fit to be read from any thread."""
-
-    role: Role
-    newest_event_time_ms: int
-    """What the topic holds, as read back; -1: nothing."""
-    written_through: int
-    """Journal sequence up to which every frame is in the topic, a duplicate, or refused."""
-    waiting: str
-    """What is being waited for; empty in normal running."""
-    answered_at_ms: int | None = None
-    """When a broker last answered; None before the first time, and where there is none."""
-    committed_at_ms: int | None = None
-    """When the last transaction of this process ended well."""
-    problem: str = ""
-    """The last error; empty where there was none."""
-    problem_at_ms: int | None = None
-    held_back: str = ""
-    """Why frames wait on purpose; empty where they do not."""
 
 
 class Guards:
@@ -119,7 +92,7 @@ class Guards:
         follower.read_to(follower.end_offsets(), timeout_s)
 
 
-class Sink:
+class Sink(SinkThread):
     """See the module. Methods may be called from any thread.
 
     ``prepare`` is called on the sink's thread, again after each
@@ -145,6 +118,7 @@ class Sink:
         tell: Tell,
         guards: Guards | None = None,
     ) -> None:
+        super().__init__(tell)
         self._options = options
         self._normalizer = normalizer
         self._make_encoder = make_encoder
@@ -153,19 +127,12 @@ class Sink:
         self._feed_state = feed_state
         self._unbroken_since_ms = unbroken_since_ms
         self._aside = aside
-        self._tell = tell
         self._guards = guards or Guards()
         self._history = History(cadence_ms, options.history_window_ms)
         self._latest = LatestReader(options.kafka, options.latest_topic if options.tombstone_after_ms else None, tell)
         self._rule = TakeoverRule(options.takeover_after_s)
-        self._stop = threading.Event()
         self._clients_are_old = threading.Event()
-        self._given_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
-        self._role = Role.STARTING
-        self._waiting_for = ""
         self._held_back = ""
-        self._problem: tuple[str, int | None] = ("", None)
         self._answered_at_ms: int | None = None
         self._committed_at_ms: int | None = None
         self._writer: Writer | None = None
@@ -176,14 +143,11 @@ class Sink:
         self._rest_rows = RestRows(cadence_ms, REST_HELD_TAKEOVERS * options.takeover_after_s)
         self._held_since: float | None = None
         self._request = Request()
-        self._waiting_told_at = 0.0
         self._watched_at = 0.0
         self._partitions_at = 0.0
         self._trimmed_at = 0.0
         self._answer_s = 0.0
         self._chance = random()
-        self.failure: BaseException | None = None
-        self.ended = threading.Event()
         # Made by _start, on the sink's thread.
         self._partitions: int
         self._latest_partitions: int | None
@@ -195,23 +159,8 @@ class Sink:
     # For everybody
 
     def start(self) -> None:
-        """To be called before frames are put into the journal."""
         self._left_by_earlier_life = self._journal.newest_seq
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Go on until everything accepted is in the topic, then end; :meth:`join` bounds it."""
-        self._stop.set()
-
-    def give_up(self) -> None:
-        """End with what is under way; the rest waits in the journal."""
-        self._stop.set()
-        self._given_up.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Whether the thread ended in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        super().start()
 
     def state(self) -> SinkState:
         newest_ms = self._follower.newest_ms if hasattr(self, "_follower") else -1
@@ -244,38 +193,6 @@ class Sink:
 
     # The thread
 
-    def _run(self) -> None:
-        try:
-            if self._started():
-                while not self._finished():
-                    self._step()
-                if self._writer is not None:
-                    self._tell(WriterWanted("stopping", self._follower.newest_ms))
-        except BaseException as error:  # the runner ends the process with it
-            self.failure = error
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-            self._latest.close()
-            if self._role is not Role.STARTING:
-                self._follower.close()
-            self.ended.set()
-
-    def _started(self) -> bool:
-        """Wait for registry and broker; False where the process was stopped before they came."""
-        delay_s = FIRST_RETRY_AFTER_S
-        while not self._stop.is_set():
-            try:
-                self._start()
-            except RetryableError as error:
-                self._tell_waiting("start", error, delay_s)
-                self._stop.wait(delay_s)
-                delay_s = min(delay_s * 2, 10.0)
-            else:
-                self._waiting_for = ""
-                return True
-        return False
-
     def _start(self) -> None:
         prepared = self._prepare()
         encoder = self._make_encoder(prepared.schema_id)
@@ -294,27 +211,27 @@ class Sink:
             whole=self._options.whole_history,
         )
         self._partitions, self._latest_partitions = prepared.partitions, prepared.latest_partitions
-        self._open_follower(prepared.partitions)
+        self._open_follower()
         topic_age_s = time.time() - self._follower.newest_ms / 1000
         self._rule.advanced(self._follower.newest_ms)  # what was asked for before stands there
         self._rule.started(topic_age_s)
         self._become(Role.FOLLOWER, "started")
 
-    def _open_follower(self, partitions: int) -> None:
+    def _open_follower(self) -> None:
         oldest = self._journal.read(0, max_frames=1, max_bytes=1)
         oldest_ms = self._oldest_needed(oldest[0].frame) if oldest else None
-        self._follower.open(partitions, oldest_ms)
+        self._follower.open(self._partitions, oldest_ms)
         self._answered()
-        self._outbox = Outbox(self._options, self._events, partitions, self._latest_partitions)
+        self._outbox = self._new_outbox()
         self._pipeline.history_loaded()
         self._go_back()
+
+    def _new_outbox(self) -> Outbox:
+        return Outbox(self._options, self._events, self._partitions, self._latest_partitions)
 
     def _oldest_needed(self, frame: Frame) -> int:
         passage = self._pipeline.passage(frame)
         return min((mark for mark, _ in passage.marks), default=frame.received_at_ns // 1_000_000)
-
-    def _finished(self) -> bool:
-        return self._given_up.is_set() or (self._stop.is_set() and self.delivered())
 
     def delivered(self) -> bool:
         """Whether the topic was seen to hold all that was accepted."""
@@ -336,14 +253,14 @@ class Sink:
             self._tell_waiting("broker", error, RETRY_AFTER_S)
             time.sleep(RETRY_AFTER_S)
 
-    def _tell_waiting(self, what: str, error: RetryableError, next_attempt_s: float) -> None:
-        """Told when it begins and every half minute."""
-        now = time.monotonic()
-        if not self._waiting_for or now - self._waiting_told_at > WAITING_TOLD_EVERY_S:
-            self._waiting_told_at = now
-            self._tell(Waiting(what, str(error), next_attempt_s))
-        self._waiting_for = str(error)
-        self._problem = (str(error), _now_ms())
+    def _close(self) -> None:
+        if self._writer is not None:
+            if self._finished():
+                self._tell(WriterWanted("stopping", self._follower.newest_ms))
+            self._writer.close()
+        self._latest.close()
+        if self._role is not Role.STARTING:
+            self._follower.close()
 
     def _answered(self) -> None:
         """A broker did."""
@@ -352,7 +269,7 @@ class Sink:
     def _follow(self) -> None:
         """Read back what the topic holds, and trim the journal by it."""
         if not self._follower.is_open:
-            self._open_follower(self._partitions)
+            self._open_follower()
         before = self._follower.records
         foreign = self._follower.poll(0.0 if self._writer is not None else 0.1)
         now = time.monotonic()
@@ -637,7 +554,7 @@ class Sink:
         self._drop_writer("the topic has more partitions")
         self._partitions = after
         self._follower.grow(after)
-        self._outbox = Outbox(self._options, self._events, after, self._latest_partitions)
+        self._outbox = self._new_outbox()
 
     def _become(self, role: Role, reason: str) -> None:
         self._role = role

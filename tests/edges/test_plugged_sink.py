@@ -18,9 +18,9 @@ from connector.core.normalize import Normalizer
 from connector.core.tick_sink import Delivery, TickSink
 from connector.core.values import Frame, Reason
 from connector.edges.journal import Journal
-from connector.edges.kafka_sink import Role
 from connector.edges.plugged_sink import PluggedSink
 from connector.edges.schema_files import load_schema
+from connector.edges.sink_thread import Role
 from tests.core.test_pipeline import START_MS, element
 from tests.edges.journal_support import Told
 

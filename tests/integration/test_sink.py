@@ -33,10 +33,11 @@ from connector.core.values import Frame, Origin
 from connector.core.witness import ADVANCING, DOWN, SILENT
 from connector.edges.journal import Journal
 from connector.edges.kafka_records import SinkOptions
-from connector.edges.kafka_sink import Prepared, Role, Sink
+from connector.edges.kafka_sink import Prepared, Sink
 from connector.edges.kafka_writer import Outgoing
 from connector.edges.ledger import Ledger
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
+from connector.edges.sink_thread import Role
 from connector.edges.topic_reader import TopicReader
 from connector.edges.topics import ensure_topics, wanted_topics
 from connector.local.stack import LocalStack
