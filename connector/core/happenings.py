@@ -190,7 +190,7 @@ class WriterWanted(Happening):
     """This replica asks for another one that holds what follows in the topic."""
 
     reason: str
-    """A stable word: ``stopping``, ``feed down``, ``lacks ticks``."""
+    """A stable word: ``stopping``, ``feed down``, ``rows from REST``, ``lacks ticks``."""
     topic_event_time_ms: int
     """The newest in the topic; -1: it is empty."""
 
