@@ -15,6 +15,7 @@ from connector.core.gaps import GapFinder, Witness
 from connector.core.happenings import FieldUnknown, Happening, Rejected
 from connector.core.ledger_events import EventKind, FeedEvent
 from connector.core.normalize import Normalizer
+from connector.core.rest_rows import RestRows, Rows
 from connector.core.tombstones import Graveyard, Held, Tombstone
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick, Ticks
 
@@ -90,7 +91,8 @@ class Passage(NamedTuple):
 class Pipeline:
     """Normalize, admit, encode. The history must hold what the topic holds; admitted ticks join it at once.
 
-    ``tombstone_after_ms``: how long a symbol must have gone for a tombstone; ``None``: there is no topic for them.
+    ``rest_wait_s``: for so long rows from REST wait for ticks. ``tombstone_after_ms``: how long a symbol must have gone
+    for a tombstone; ``None``: there is no topic for them.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class Pipeline:
         encoder: RecordEncoder,
         history: History,
         witness: Witness,
+        *,
+        rest_wait_s: float = 0.0,
         tombstone_after_ms: int | None = None,
     ) -> None:
         self._normalizer = normalizer
@@ -107,13 +111,16 @@ class Pipeline:
         self._gaps = GapFinder(history, witness)
         self._graveyard = Graveyard(history, tombstone_after_ms)
         self._feed_time = FeedTime(history.cadence_ms)
+        self._rest_rows = RestRows(history.cadence_ms, rest_wait_s)
         self._recent = RecentRejects()
         self._unknown_fields: set[str] = set()
         self._symbol_sets: dict[frozenset[str], frozenset[str]] = {}
         self._last_set: tuple[Sequence[str], frozenset[str]] = ((), frozenset())
 
     def history_loaded(self) -> None:
-        """The history was read anew, or rolled back: nothing that was told in a lost transaction is taken as told."""
+        """The history was read anew, or rolled back, and all frames will come again: nothing that was told in a lost
+        transaction is taken as told."""
+        self._rest_rows.clear()
         self._recent.forget()
         self._feed_time.forget()
         self._gaps.history_loaded()
@@ -158,8 +165,27 @@ class Pipeline:
         return batch.letters
 
     def add(self, frame: Frame, batch: Batch) -> Passage:
-        """Put what a frame comes to into the batch."""
+        """Put what a frame comes to into the batch; rows from REST first wait for ticks, here."""
         normalized = self._normalizer.normalize(frame)
+        passage = self._passage(normalized, frame)
+        if frame.origin is Origin.REST:
+            self._rest_rows.wait(Rows(passage.newest_ms, frame, normalized))
+        else:
+            self._take(normalized, frame, batch)
+        return passage
+
+    def holds_rows(self) -> bool:
+        """Whether rows from REST wait."""
+        return bool(self._rest_rows)
+
+    def add_ripe_rows(self, now_ns: int, batch: Batch) -> bool:
+        """Put those rows from REST into the batch that have waited for long enough; whether there were any."""
+        ripe = tuple(self._rest_rows.ripe(now_ns))
+        for _, frame, normalized in ripe:
+            self._take(normalized, frame, batch)
+        return bool(ripe)
+
+    def _take(self, normalized: Normalized, frame: Frame, batch: Batch) -> None:
         if not batch.frames:
             batch.oldest_received_ns = frame.received_at_ns
         batch.frames += 1
@@ -171,12 +197,14 @@ class Pipeline:
             batch.events.append(FeedEvent(EventKind.FIELD_UNKNOWN, name, frame.received_at_ns // 1_000_000))
         if normalized.ticks:
             self._admit(normalized, frame, batch)
-        return self._passage(normalized, frame)
 
     def _admit(self, normalized: Normalized, frame: Frame, batch: Batch) -> None:
         """All ticks of a frame, and what its period begins or ends."""
         ticks = Ticks.of(normalized.ticks)
         frame_time_ms = self._feed_time.of(ticks, frame.received_at_ns, has_siblings=len(self._history.symbols) > 1)
+        if frame.origin is not Origin.REST:
+            for _, earlier, rows in self._rest_rows.before(frame_time_ms):
+                self._take(rows, earlier, batch)
         first_period = len(self._history.periods) <= 1
         if begun := self._begins_period(frame_time_ms):
             batch.events.extend(self._gaps.before_period(frame_time_ms))

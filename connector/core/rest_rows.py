@@ -10,8 +10,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from connector.core.values import Frame
+from connector.core.values import Frame, Normalized
+
+
+class Rows(NamedTuple):
+    """A frame of them."""
+
+    newest_ms: int
+    """The newest event time among them."""
+    frame: Frame
+    normalized: Normalized
 
 
 class RestRows:
@@ -21,27 +31,26 @@ class RestRows:
         """``wait_s``: for so long after it was received a row waits at most."""
         self._cadence_ms = cadence_ms
         self._wait_ns = int(wait_s * 1e9)
-        self._frames: deque[tuple[int, Frame]] = deque()
+        self._rows: deque[Rows] = deque()
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._rows)
 
-    def wait(self, newest_ms: int, frame: Frame) -> None:
-        """Take in the rows of a frame, of which the newest has this event time."""
-        self._frames.append((newest_ms // self._cadence_ms, frame))
+    def wait(self, rows: Rows) -> None:
+        self._rows.append(rows)
 
-    def before(self, event_time_ms: int) -> Iterator[Frame]:
+    def before(self, event_time_ms: int) -> Iterator[Rows]:
         """Those that a tick of this event time lets go: nobody has come for their periods, and it ends them.
 
         Rows of its own period, or of later ones, wait on: the sockets may bring these too.
         """
-        while self._frames and self._frames[0][0] < event_time_ms // self._cadence_ms:
-            yield self._frames.popleft()[1]
+        while self._rows and self._rows[0].newest_ms // self._cadence_ms < event_time_ms // self._cadence_ms:
+            yield self._rows.popleft()
 
-    def ripe(self, now_ns: int) -> Iterator[Frame]:
+    def ripe(self, now_ns: int) -> Iterator[Rows]:
         """Those that have waited for long enough."""
-        while self._frames and self._frames[0][1].received_at_ns <= now_ns - self._wait_ns:
-            yield self._frames.popleft()[1]
+        while self._rows and self._rows[0].frame.received_at_ns <= now_ns - self._wait_ns:
+            yield self._rows.popleft()
 
     def clear(self) -> None:
-        self._frames.clear()
+        self._rows.clear()

@@ -34,7 +34,6 @@ from connector.core.happenings import (
 from connector.core.ledger_events import EventEncoder, EventKind
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
-from connector.core.rest_rows import RestRows
 from connector.core.takeover import Request, Standing, TakeoverRule
 from connector.core.values import Frame, Origin
 from connector.core.waiting import WaitingFrames
@@ -140,7 +139,6 @@ class Sink(SinkThread):
         self._cursor = 0
         self._left_by_earlier_life = 0
         self._waiting = WaitingFrames()
-        self._rest_rows = RestRows(cadence_ms, REST_HELD_TAKEOVERS * options.takeover_after_s)
         self._held_since: float | None = None
         self._request = Request()
         self._watched_at = 0.0
@@ -198,7 +196,12 @@ class Sink(SinkThread):
         encoder = self._make_encoder(prepared.schema_id)
         self._events = EventEncoder(prepared.event_schema_text, prepared.event_schema_id)
         self._pipeline = Pipeline(
-            self._normalizer, encoder, self._history, self._journal.witness, self._options.tombstone_after_ms
+            self._normalizer,
+            encoder,
+            self._history,
+            self._journal.witness,
+            rest_wait_s=REST_HELD_TAKEOVERS * self._options.takeover_after_s,
+            tombstone_after_ms=self._options.tombstone_after_ms,
         )
         self._follower = Follower(
             self._options.kafka,
@@ -418,7 +421,6 @@ class Sink(SinkThread):
     def _go_back(self) -> None:
         """To the oldest frame that the topic has not passed."""
         self._waiting.clear()
-        self._rest_rows.clear()
         self._cursor = self._journal.trimmed_through
 
     # As writer
@@ -427,14 +429,13 @@ class Sink(SinkThread):
         """Whether something was written: the next frame is likely a while away."""
         self._ask_while_down()
         batch = Batch()
-        ripe = list(self._rest_rows.ripe(self._ripe_ns()))
-        for rows in ripe:
-            self._pipeline.add(rows, batch)
-        if not ripe and not self._journal.wait(self._cursor, IDLE_S):
-            self._held_back = HELD_BACK_ROWS if self._rest_rows else ""
+        # One that stops waits for nobody.
+        filled = self._pipeline.add_ripe_rows(sys.maxsize if self._stop.is_set() else time.time_ns(), batch)
+        if not filled and not self._journal.wait(self._cursor, IDLE_S):
+            self._held_back = HELD_BACK_ROWS if self._pipeline.holds_rows() else ""
             return False
         passages = self._take_waiting(batch)
-        if not (passages or ripe):
+        if not (passages or filled):
             self._held_back = HELD_BACK_BEHIND_HOLE
             self._stop.wait(IDLE_S)
             return False
@@ -457,7 +458,7 @@ class Sink(SinkThread):
         if batch.frames:
             for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
                 self._tell(happening)
-        if ripe and batch.values and not self._rule.is_alone and self._request.is_due(started):
+        if filled and batch.values and not self._rule.is_alone and self._request.is_due(started):
             self._tell(WriterWanted("rows from REST", self._history.newest_ms))
         return True
 
@@ -466,28 +467,12 @@ class Sink(SinkThread):
         passages: list[tuple[int, Passage]] = []
         since_ms = self._unbroken_since_ms()
         for entry in self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
-            frame = entry.frame
-            if frame.origin is Origin.REST and not self._stop.is_set():
-                passage = self._pipeline.passage(frame)
-                self._rest_rows.wait(passage.newest_ms, frame)
-            elif self._waits_for_another(frame, since_ms):
+            if self._waits_for_another(entry.frame, since_ms):
                 break
-            else:
-                self._let_go_before(frame, batch)
-                passage = self._pipeline.add(frame, batch)
-            passages.append((entry.seq, passage))
+            passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
             if len(batch.values) >= self._options.max_records:
                 break
         return passages
-
-    def _let_go_before(self, frame: Frame, batch: Batch) -> None:
-        if self._rest_rows:
-            for rows in self._rest_rows.before(self._pipeline.passage(frame).event_time_ms):
-                self._pipeline.add(rows, batch)
-
-    def _ripe_ns(self) -> int:
-        """The time by which rows are old enough; one that stops waits for none."""
-        return time.time_ns() if not self._stop.is_set() else sys.maxsize
 
     def _ask_while_down(self) -> None:
         # Not before its last ticks are written, or they would look like an answer.
@@ -501,7 +486,7 @@ class Sink(SinkThread):
 
         Where a socket was open all the while (``since_ms``), the exchange sent nothing, and nobody has any.
         """
-        if self._rule.is_alone or self._stop.is_set():
+        if frame.origin is Origin.REST or self._rule.is_alone or self._stop.is_set():
             return False
         newest_ms = self._history.newest_ms
         has_brought_all = since_ms is not None and since_ms <= newest_ms

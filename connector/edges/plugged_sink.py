@@ -6,6 +6,7 @@ history is filled, and beside which no state is kept. One process writes to it; 
 
 from __future__ import annotations
 
+import sys
 import time
 
 from connector.core.admit import CONTENT_UNKNOWN, History
@@ -29,6 +30,9 @@ from connector.edges.sink_thread import (
     SinkThread,
 )
 
+REST_WAIT_S = 5.0
+"""Nobody else can have ticks; but this one's own sockets may bring them late."""
+
 
 class PluggedSink(SinkThread):
     """See the module."""
@@ -50,7 +54,9 @@ class PluggedSink(SinkThread):
         self._journal = journal
         self._max_records = max_records
         self._history = History(schema.feed.cadence_ms, window_ms)
-        self._pipeline = Pipeline(normalizer, RecordEncoder(schema, 0), self._history, journal.witness)
+        self._pipeline = Pipeline(
+            normalizer, RecordEncoder(schema, 0), self._history, journal.witness, rest_wait_s=REST_WAIT_S
+        )
         self._written: dict[str, int] = {}
         self._cursor = 0
         self._trimmed_at = 0.0
@@ -76,7 +82,7 @@ class PluggedSink(SinkThread):
         return self._written.copy()
 
     def delivered(self) -> bool:
-        return self._cursor >= self._journal.newest_seq
+        return self._cursor >= self._journal.newest_seq and not self._pipeline.holds_rows()
 
     # The thread
 
@@ -94,9 +100,10 @@ class PluggedSink(SinkThread):
         self._sink.close()
 
     def _step(self) -> None:
-        if not self._journal.wait(self._cursor, IDLE_S):
-            return
         batch, cursor = Batch(), self._cursor
+        filled = self._pipeline.add_ripe_rows(sys.maxsize if self._stop.is_set() else time.time_ns(), batch)
+        if not filled and not self._journal.wait(cursor, IDLE_S):
+            return
         for entry in self._journal.read(cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
             self._pipeline.add(entry.frame, batch)
             cursor = entry.seq
@@ -107,9 +114,11 @@ class PluggedSink(SinkThread):
             return
         self._written.update(zip(batch.symbols, batch.event_times_ms, strict=True))
         self._cursor = cursor
-        self._journal.trim(cursor)
-        for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
-            self._tell(happening)
+        if not self._pipeline.holds_rows():
+            self._journal.trim(cursor)
+        if batch.frames:
+            for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
+                self._tell(happening)
         if started - self._trimmed_at > HISTORY_TRIMMED_EVERY_S:
             self._trimmed_at = started
             self._history.forget_old_periods()

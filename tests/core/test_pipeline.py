@@ -27,7 +27,12 @@ class Case:
     """A pipeline over a history, an empty one where none is given, fed with frames in the exchange's shape."""
 
     def __init__(
-        self, state: str = ADVANCING, *, tombstone_after_ms: int | None = None, history: History | None = None
+        self,
+        state: str = ADVANCING,
+        *,
+        rest_wait_s: float = 0.0,
+        tombstone_after_ms: int | None = None,
+        history: History | None = None,
     ) -> None:
         self.history = history or History(SCHEMA.feed.cadence_ms, window_ms=600_000)
         normalizer = Normalizer(SCHEMA, ahead_ms=30_000, behind_ms=600_000)
@@ -36,7 +41,8 @@ class Case:
             RecordEncoder(SCHEMA, 1),
             self.history,
             lambda start, end: (Span(start, end, state),),
-            tombstone_after_ms,
+            rest_wait_s=rest_wait_s,
+            tombstone_after_ms=tombstone_after_ms,
         )
 
     def add(self, *elements: dict[str, Any], at_ms: int | None = None, origin: Origin = Origin.WEBSOCKET) -> Batch:
@@ -48,6 +54,7 @@ class Case:
     def add_bytes(self, data: bytes, *, at_ms: int, origin: Origin = Origin.WEBSOCKET) -> Batch:
         batch = Batch()
         self.pipeline.add(frame(data, at_ms, origin), batch)
+        self.pipeline.add_ripe_rows(at_ms * 1_000_000, batch)
         return batch
 
 
@@ -316,6 +323,39 @@ def test_a_frame_is_passed_when_the_topic_holds_all_its_symbols_at_their_time_or
     assert not passage.passed({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS})
     assert passage.passed({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS + 9000})
     assert Passage(-1, ()).passed({})
+
+
+def test_ticks_that_come_late_go_before_rows_that_were_asked_for_meanwhile() -> None:
+    case = Case(rest_wait_s=20.0)
+
+    def rows(second: float) -> Batch:
+        return case.add_bytes(
+            json.dumps([rest_row("BTCUSD", second)]).encode(), at_ms=START_MS + int(second * 1000), origin=Origin.REST
+        )
+
+    def seconds(batch: Batch) -> list[float]:
+        return [(each - START_MS) / 1000 for each in batch.event_times_ms]
+
+    case.add(element("BTCUSD", 0))
+    for second in (2.003, 3.004, 4.005):
+        assert rows(second).empty
+    assert case.pipeline.holds_rows()
+    assert seconds(case.add(element("BTCUSD", 1), at_ms=START_MS + 4500)) == [1.0], "from a buffer on the way"
+    assert seconds(case.add(element("BTCUSD", 2), at_ms=START_MS + 4500)) == [2.0], "instead of the row of its period"
+    late = case.add(element("BTCUSD", 5))
+    assert seconds(late) == [3.004, 4.005, 5.0]
+    assert (late.duplicates, late.letters) == (1, []), "the row of a period that has its tick"
+    assert not case.pipeline.holds_rows()
+
+    assert rows(6.0).empty
+    batch = Batch()
+    assert not case.pipeline.add_ripe_rows((START_MS + 25_000) * 1_000_000, batch)
+    assert case.pipeline.add_ripe_rows((START_MS + 26_000) * 1_000_000, batch)
+    assert seconds(batch) == [6.0]
+
+    assert rows(7.0).empty
+    case.pipeline.history_loaded()
+    assert not case.pipeline.holds_rows(), "all frames will come again"
 
 
 def test_a_hole_is_where_periods_are_missing_before_what_most_ticks_of_a_frame_say() -> None:

@@ -16,12 +16,12 @@ from connector.core.happenings import Committed, GapFound, RoleChanged, Waiting
 from connector.core.ledger_events import EventKind
 from connector.core.normalize import Normalizer
 from connector.core.tick_sink import Delivery, TickSink
-from connector.core.values import Frame, Reason
+from connector.core.values import Frame, Origin, Reason
 from connector.edges.journal import Journal
 from connector.edges.plugged_sink import PluggedSink
 from connector.edges.schema_files import load_schema
 from connector.edges.sink_thread import Role
-from tests.core.test_pipeline import START_MS, element
+from tests.core.test_pipeline import START_MS, element, rest_row
 from tests.edges.journal_support import Told
 
 SCHEMA = load_schema("asset_index")
@@ -248,3 +248,22 @@ def test_a_backlog_is_cut_into_deliveries(path: Path) -> None:
         bench.deliver()
     assert memory.seconds() == pairs(*range(10))
     assert {len(delivery.ticks) for delivery in memory.deliveries} == {4}
+
+
+def test_ticks_that_come_late_go_before_rows_from_rest_and_the_rows_stay_in_the_journal(path: Path) -> None:
+    memory = Memory()
+    with running(path, memory, 0) as bench:
+        row = json.dumps([rest_row("BTCUSD", 2.003)]).encode()
+        bench.journal.put(Frame(row, time.time_ns(), "rest", "/path", Origin.REST))
+        until(lambda: bench.sink.state().written_through == 2)
+        assert not bench.sink.delivered()
+        bench.put(1)
+        until(lambda: ("BTCUSD", 1.0) in memory.seconds())
+        assert bench.journal.settle(5)
+        assert bench.journal.frames >= 2, "the row is not written yet, so it would have to be read again"
+        bench.put(3)
+        until(bench.sink.delivered)
+        btc = [second for symbol, second in memory.seconds() if symbol == "BTCUSD"]
+        assert btc == [0.0, 1.0, 2.003, 3.0]
+        assert bench.journal.settle(5)
+        assert bench.journal.frames == 0

@@ -508,7 +508,7 @@ def test_ticks_that_come_late_go_before_rows_that_were_asked_for_meanwhile(
     wait_for(replica.delivered)
     for number in (4, 5):
         replica.journal.put(rest_rows(number))
-    wait_for(lambda: len(replica.sink._rest_rows) == 2)
+    wait_for(lambda: replica.sink.state().held_back.startswith("rows from REST wait"))
     for number in (1, 2, 3, 4):
         replica.journal.put(frame(number))
     replica.journal.put(frame(6))
