@@ -168,7 +168,7 @@ class Pipeline:
         """Put what a frame comes to into the batch; rows from REST first wait for ticks, here."""
         normalized = self._normalizer.normalize(frame)
         passage = self._passage(normalized, frame)
-        if frame.origin is Origin.REST:
+        if frame.origin is Origin.REST and normalized.ticks:  # else it has nothing that shuts out a tick
             self._rest_rows.wait(Rows(passage.newest_ms, frame, normalized))
         else:
             self._take(normalized, frame, batch)

@@ -39,7 +39,9 @@ class Standing:
     """What a replica that does not write has to offer."""
 
     complete: bool
-    """It holds what comes next in the topic."""
+    """It holds all that comes next in the topic."""
+    has_next: bool
+    """It holds what comes next, be it complete or with a hole further on."""
     feed_advancing: bool
     """Its own feed brings ticks."""
     held_s: float
@@ -126,9 +128,11 @@ class TakeoverRule:
     def due(self, standing: Standing, *, answer_s: float, chance: float) -> bool:
         """Whether to take over."""
         patience_s = self.patience_s(standing, answer_s=answer_s, chance=chance)
+        prompt_s = max(PROMPT_S * (1 + chance), ANSWERS * answer_s)
+        if self.is_asked and standing.has_next and standing.held_s >= prompt_s:
+            return True
         if standing.complete:
-            prompt_s = max(PROMPT_S * (1 + chance), ANSWERS * answer_s)
-            return self.idle_s >= patience_s or (self.is_asked and standing.held_s >= prompt_s)
+            return self.idle_s >= patience_s
         if self._called_at_s is None:
             return False
         call_s = max(CALL_ALONE_S if self.is_alone else CALL_S, ANSWERS * answer_s)

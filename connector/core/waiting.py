@@ -49,6 +49,13 @@ class WaitingFrames:
                 return
             yield frames.popleft()
 
+    def have_next(self, newest_ms: int, cadence_ms: int) -> bool:
+        """Whether the oldest of their ticks beyond the topic's newest (-1: none) are of the period that follows. Rows
+        from REST are no ticks."""
+        times_ms = [passage.event_time_ms for _, passage in self._frames if passage.marks and passage.exact]
+        beyond = [each // cadence_ms for each in times_ms if each // cadence_ms > newest_ms // cadence_ms]
+        return bool(times_ms) and (newest_ms < 0 or min(beyond, default=0) - newest_ms // cadence_ms <= 1)
+
     def continue_topic(self, newest_ms: int, cadence_ms: int, *, own_since_seq: int) -> bool:
         """Whether they go on from the topic's newest tick (-1: none) without a period missing, up to this process's
         own: what an earlier life left in the journal, up to ``own_since_seq``, ends where that life did."""

@@ -238,7 +238,9 @@ class Sink(SinkThread):
 
     def delivered(self) -> bool:
         """Whether the topic was seen to hold all that was accepted."""
-        return self._cursor >= self._journal.newest_seq and not self._waiting.hold_ticks
+        if self._cursor < self._journal.newest_seq or self._waiting.hold_ticks:
+            return False
+        return self._role is Role.STARTING or not self._pipeline.holds_rows()
 
     def _step(self) -> None:
         try:
@@ -297,8 +299,6 @@ class Sink(SinkThread):
             self._rule.heard_itself = True
             return
         self._rule.heard_others = True
-        if self._writer is not None:
-            return
         if event.kind is EventKind.WRITER_WANTED:
             self._rule.asked(event.time, self._follower.newest_ms)
         elif event.kind is EventKind.TAKING_OVER:
@@ -358,25 +358,26 @@ class Sink(SinkThread):
             rule.called()
             self._request.is_due(time.monotonic())
             self._tell(WriterWanted("lacks ticks", self._follower.newest_ms))
+        answers = rule.is_asked and standing.has_next
         if rule.due(standing, answer_s=0.0, chance=chance):
-            if standing.complete and rule.is_asked:
+            if answers:
                 self._tell(TakingOver(self._follower.newest_ms))
             if self._writer_at_work():
                 rule.advanced(self._follower.newest_ms)
             elif rule.due(standing, answer_s=self._answer_s, chance=chance):
                 self._take_over()
-                if standing.complete:
+                if answers or standing.complete:
                     self._request = Request()  # as one that lacks ticks it has just asked
 
     def _standing(self) -> Standing:
         now = time.monotonic()
         self._held_since = (self._held_since or now) if self._waiting.hold_ticks else None
-        complete = self._waiting.continue_topic(
-            self._follower.newest_ms, self._history.cadence_ms, own_since_seq=self._left_by_earlier_life
-        )
+        newest_ms, cadence_ms = self._follower.newest_ms, self._history.cadence_ms
+        has_next = self._waiting.have_next(newest_ms, cadence_ms)
+        complete = self._waiting.continue_topic(newest_ms, cadence_ms, own_since_seq=self._left_by_earlier_life)
         # One that is asked to stop has closed its own feed, and is in a hurry to hand over what it holds.
         feed_advancing = self._stop.is_set() or self._feed_state() == ADVANCING
-        return Standing(complete, feed_advancing, held_s=now - (self._held_since or now))
+        return Standing(complete, has_next, feed_advancing, held_s=now - (self._held_since or now))
 
     def _next_entries(self) -> list[Entry]:
         room = WAITING_FRAMES - len(self._waiting)
@@ -429,15 +430,15 @@ class Sink(SinkThread):
         """Whether something was written: the next frame is likely a while away."""
         self._ask_while_down()
         batch = Batch()
-        # One that stops waits for nobody.
-        filled = self._pipeline.add_ripe_rows(sys.maxsize if self._stop.is_set() else time.time_ns(), batch)
-        if not filled and not self._journal.wait(self._cursor, IDLE_S):
+        passages: list[tuple[int, Passage]] = []
+        if self._journal.wait(self._cursor, IDLE_S):
+            passages = self._take_waiting(batch)
+            if not passages:
+                self._held_back = HELD_BACK_BEHIND_HOLE
+                time.sleep(IDLE_S)
+                return False
+        elif not self._add_ripe_rows(batch):
             self._held_back = HELD_BACK_ROWS if self._pipeline.holds_rows() else ""
-            return False
-        passages = self._take_waiting(batch)
-        if not (passages or filled):
-            self._held_back = HELD_BACK_BEHIND_HOLE
-            self._stop.wait(IDLE_S)
             return False
         self._held_back = ""
         started = time.monotonic()
@@ -458,8 +459,8 @@ class Sink(SinkThread):
         if batch.frames:
             for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
                 self._tell(happening)
-        if filled and batch.values and not self._rule.is_alone and self._request.is_due(started):
-            self._tell(WriterWanted("rows from REST", self._history.newest_ms))
+        if batch.values and not passages and not self._rule.is_alone and self._request.is_due(started):
+            self._want_writer("rows from REST")
         return True
 
     def _take_waiting(self, batch: Batch) -> list[tuple[int, Passage]]:
@@ -467,35 +468,54 @@ class Sink(SinkThread):
         passages: list[tuple[int, Passage]] = []
         since_ms = self._unbroken_since_ms()
         for entry in self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
-            if self._waits_for_another(entry.frame, since_ms):
-                break
+            if self._lacks_ticks_before(entry.frame, since_ms) and (passages or self._may_be_answered()):
+                break  # what comes before the hole is written before another is asked for what follows
             passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
             if len(batch.values) >= self._options.max_records:
                 break
         return passages
 
+    def _add_ripe_rows(self, batch: Batch) -> bool:
+        """Only while nothing waits in the journal: it may be older. Whether there were any.
+
+        One that stops lets all go, once another replica had the time to bring ticks.
+        """
+        ripe_ns = time.time_ns()
+        if self._stop.is_set() and self._pipeline.holds_rows():
+            if self._may_be_answered():
+                return False
+            ripe_ns = sys.maxsize
+        return self._pipeline.add_ripe_rows(ripe_ns, batch)
+
     def _ask_while_down(self) -> None:
         # Not before its last ticks are written, or they would look like an answer.
         down = self._feed_state() == DOWN and self._cursor >= self._journal.newest_seq and not self._stop.is_set()
         if self._request.is_due_for_outage(time.monotonic(), down=down):
-            self._tell(WriterWanted("feed down", self._history.newest_ms))
+            self._want_writer("feed down")
 
-    def _waits_for_another(self, frame: Frame, since_ms: int | None) -> bool:
+    def _lacks_ticks_before(self, frame: Frame, since_ms: int | None) -> bool:
         """Whether periods are missing before this frame that another replica may have: once it is in the topic, that
-        one's ticks would be late.
+        one's ticks would be late. Rows from REST wait in any case.
 
         Where a socket was open all the while (``since_ms``), the exchange sent nothing, and nobody has any.
         """
-        if frame.origin is Origin.REST or self._rule.is_alone or self._stop.is_set():
+        has_brought_all = since_ms is not None and since_ms <= self._history.newest_ms
+        if has_brought_all or self._rule.is_alone or frame.origin is Origin.REST:
             return False
-        newest_ms = self._history.newest_ms
-        has_brought_all = since_ms is not None and since_ms <= newest_ms
-        if has_brought_all or not self._pipeline.leaves_hole(self._pipeline.passage(frame)):
+        return self._pipeline.leaves_hole(self._pipeline.passage(frame))
+
+    def _may_be_answered(self) -> bool:
+        """Whether another replica may still take over with what this one lacks; it is asked, where none was lately."""
+        if self._rule.is_alone:
             return False
         now = time.monotonic()
         if self._request.is_due(now):
-            self._tell(WriterWanted("lacks ticks", newest_ms))
+            self._want_writer("lacks ticks")
         return self._request.is_open(now)
+
+    def _want_writer(self, reason: str) -> None:
+        # One symbol far ahead is the newest for those who read it in the topic, but not in its writer's own history.
+        self._tell(WriterWanted(reason, max(self._history.newest_ms, self._follower.newest_ms)))
 
     def _drop_writer(self, reason: str) -> None:
         if self._writer is None:

@@ -101,14 +101,15 @@ class PluggedSink(SinkThread):
 
     def _step(self) -> None:
         batch, cursor = Batch(), self._cursor
-        filled = self._pipeline.add_ripe_rows(sys.maxsize if self._stop.is_set() else time.time_ns(), batch)
-        if not filled and not self._journal.wait(cursor, IDLE_S):
+        if self._journal.wait(cursor, IDLE_S):
+            for entry in self._journal.read(cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
+                self._pipeline.add(entry.frame, batch)
+                cursor = entry.seq
+                if len(batch.values) >= self._max_records:
+                    break
+        # Only while nothing waits in the journal: it may be older.
+        elif not self._pipeline.add_ripe_rows(sys.maxsize if self._stop.is_set() else time.time_ns(), batch):
             return
-        for entry in self._journal.read(cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
-            self._pipeline.add(entry.frame, batch)
-            cursor = entry.seq
-            if len(batch.values) >= self._max_records:
-                break
         delivery, started = delivery_of(batch, self._schema), time.monotonic()
         if not (delivery.empty or self._is_written(delivery)):
             return

@@ -358,6 +358,14 @@ def test_ticks_that_come_late_go_before_rows_that_were_asked_for_meanwhile() -> 
     assert not case.pipeline.holds_rows(), "all frames will come again"
 
 
+def test_an_answer_of_rest_without_a_row_waits_for_nothing() -> None:
+    """It would leave the journal, having no tick to wait for, before its letter is written."""
+    case = Case(rest_wait_s=20.0)
+    batch = case.add_bytes(b'{"not": "rows"}', at_ms=START_MS, origin=Origin.REST)
+    assert [letter.reject.reason for letter in batch.letters] == [Reason.MISSING]
+    assert not case.pipeline.holds_rows()
+
+
 def test_a_hole_is_where_periods_are_missing_before_what_most_ticks_of_a_frame_say() -> None:
     case = Case()
 

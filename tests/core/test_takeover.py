@@ -16,18 +16,21 @@ def due(
     *,
     feed_advancing: bool = True,
     complete: bool = True,
+    has_next: bool | None = None,
     chance: float = 0.0,
     held_s: float = 0.0,
 ) -> bool:
-    return rule.due(Standing(complete, feed_advancing, held_s), answer_s=answer_s, chance=chance)
+    standing = Standing(complete, complete if has_next is None else has_next, feed_advancing, held_s)
+    return rule.due(standing, answer_s=answer_s, chance=chance)
 
 
 def must_call(rule: TakeoverRule, *, complete: bool = False, feed_advancing: bool = True) -> bool:
-    return rule.must_call(Standing(complete, feed_advancing, held_s=0.0), chance=0.0)
+    return rule.must_call(Standing(complete, complete, feed_advancing, held_s=0.0), chance=0.0)
 
 
 def patience_s(rule: TakeoverRule) -> float:
-    return rule.patience_s(Standing(complete=True, feed_advancing=True, held_s=0.0), answer_s=0.0, chance=0.0)
+    standing = Standing(complete=True, has_next=True, feed_advancing=True, held_s=0.0)
+    return rule.patience_s(standing, answer_s=0.0, chance=0.0)
 
 
 def test_due_once_the_topic_stood_still_for_long_enough() -> None:
@@ -159,6 +162,15 @@ def test_one_that_is_asked_and_holds_what_comes_next_takes_over_at_once() -> Non
     assert not due(rule, held_s=0.9, chance=1.0), "chance keeps replicas apart"
     assert not due(rule, held_s=60.0, complete=False)
     assert not due(rule, held_s=2.0, answer_s=1.0), "the writer may be in the middle of a slow transaction"
+
+
+def test_one_that_is_asked_answers_also_where_it_has_a_hole_further_on() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    watch(rule, 3.1)
+    assert not due(rule, complete=False, has_next=True, held_s=3.1), "unasked it leaves it to one that has none"
+    rule.asked(beyond_ms=5_000, topic_ms=5_000)
+    assert due(rule, complete=False, has_next=True, held_s=3.1)
+    assert not due(rule, complete=False, has_next=False, held_s=3.1)
 
 
 def test_nobody_is_asked_for_what_the_topic_has() -> None:

@@ -63,6 +63,23 @@ def test_they_go_on_from_the_topic_without_a_period_missing() -> None:
     assert not goes_on(waiting(), 1000)
 
 
+def test_what_comes_next_is_there_whatever_is_missing_further_on() -> None:
+    def have_next(frames: WaitingFrames, newest_ms: int = 1000) -> bool:
+        return frames.have_next(newest_ms, CADENCE_MS)
+
+    assert have_next(waiting(of(2), of(4)))
+    assert have_next(waiting(of(1, "GONEUSD"), of(2)))
+    assert have_next(waiting(of(1))), "some symbols of a period are missing in the topic"
+    assert have_next(waiting(of(7)), -1), "an empty topic lacks nothing"
+    assert not have_next(waiting(of(3), of(4)))
+    assert not have_next(waiting(of(0, "GONEUSD"), of(3))), "one that nobody waits for does not fill a hole"
+    assert not have_next(waiting(of(2)._replace(exact=False), of(3))), "rows from REST are no ticks"
+    assert not have_next(waiting(NO_TICK))
+    assert not have_next(waiting())
+    ahead = Passage(23_000, ((2000, frozenset(("BTCUSD", "ETHUSD"))), (23_000, frozenset(("ODDUSD",)))))
+    assert have_next(waiting(ahead, of(3)))
+
+
 def test_what_an_earlier_life_left_ends_where_that_life_did() -> None:
     frames = waiting(of(2), of(3))
     assert not goes_on(frames, 1000, own_since_seq=2)

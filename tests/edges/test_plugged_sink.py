@@ -267,3 +267,20 @@ def test_ticks_that_come_late_go_before_rows_from_rest_and_the_rows_stay_in_the_
         assert btc == [0.0, 1.0, 2.003, 3.0]
         assert bench.journal.settle(5)
         assert bench.journal.frames == 0
+
+
+def test_rows_from_rest_go_behind_whatever_waits_in_the_journal(path: Path) -> None:
+    memory = Memory()
+    with running(path, memory, 0, max_records=2) as bench:
+        until(lambda: memory.seconds() == pairs(0))
+        memory.gate.clear()
+        bench.put(1)
+        until(lambda: memory.calls.count("write") == 2)
+        row = json.dumps([rest_row("BTCUSD", 4.003)]).encode()
+        long_ago_ns = time.time_ns() - 60_000_000_000
+        bench.journal.put(Frame(row, long_ago_ns, "rest", "/path", Origin.REST))
+        for second in (2, 3, 4):
+            bench.put(second)
+        memory.gate.set()
+        bench.deliver()
+    assert memory.seconds() == pairs(0, 1, 2, 3, 4)

@@ -31,6 +31,7 @@ from connector.core.normalize import Normalizer
 from connector.core.takeover import ANSWERED_WITHIN_S, Request
 from connector.core.values import Frame, Origin
 from connector.core.witness import ADVANCING, DOWN, SILENT
+from connector.edges import kafka_sink
 from connector.edges.journal import Journal
 from connector.edges.kafka_records import SinkOptions
 from connector.edges.kafka_sink import Prepared, Sink
@@ -155,9 +156,9 @@ class Replica:
         assert self.sink.failure is None, self.sink.failure
 
 
-def rest_rows(second: int) -> Frame:
-    prices = {field["rest"]: f"{second + 1}.5" for field in json.loads(SCHEMA.text)["fields"] if field.get("rest")}
-    rows = [{**prices, "symbol": symbol, "time": START_MS + second * 1000} for symbol in SYMBOLS]
+def rest_rows(second: float) -> Frame:
+    prices = {field["rest"]: f"{second:.0f}.5" for field in json.loads(SCHEMA.text)["fields"] if field.get("rest")}
+    rows = [{**prices, "symbol": symbol, "time": START_MS + round(second * 1000)} for symbol in SYMBOLS]
     return Frame(json.dumps(rows).encode(), time.time_ns(), "rest", "!assetIndex@arr", Origin.REST)
 
 
@@ -473,6 +474,53 @@ def test_a_writer_asks_before_it_writes_behind_a_hole_that_another_may_fill(
     assert not [each for each in first.told + second.told if isinstance(each, GapFound)]
 
 
+@pytest.mark.parametrize("held", ["ticks behind a hole", "rows from REST"])
+def test_one_that_stops_leaves_what_it_lacks_to_another_too(
+    held: str, stack: LocalStack, topic_name: str, pair: tuple[Replica, Replica]
+) -> None:
+    first, second = pair
+    first.unbroken_since_ms = None
+    for number in (2, 3, 4, 5):
+        second.journal.put(frame(number))
+    first.journal.put(frame(5) if held == "ticks behind a hole" else rest_rows(4.003))
+    wait_for(lambda: first.journal.newest_seq == 3)
+    first.sink.stop()
+    assert first.sink.join(15)
+    wait_for(second.delivered)
+    assert second.is_writer
+    assert keys_and_times(stack, topic_name) == expected(6)
+
+
+def test_two_that_lack_different_ticks_write_by_turns(
+    stack: LocalStack, topic_name: str, pair: tuple[Replica, Replica]
+) -> None:
+    first, second = pair
+    for replica, missing in ((first, (4, 5)), (second, (8, 9))):
+        replica.unbroken_since_ms = None
+        replica.sink._rule.after_s = 60.0
+        for number in range(2, 12):
+            if number not in missing:
+                replica.journal.put(frame(number))
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert keys_and_times(stack, topic_name) == expected(12)
+    assert not [each for each in first.told + second.told if isinstance(each, GapFound)]
+
+
+def test_a_symbol_far_ahead_does_not_hide_what_the_writer_asks_for(pair: tuple[Replica, Replica]) -> None:
+    first, second = pair
+    first.unbroken_since_ms = None
+    ahead = json.loads(frame(2).data)
+    ahead[0]["E"] += 20_000
+    for replica in pair:
+        replica.journal.put(Frame(json.dumps(ahead).encode(), time.time_ns(), "ws-1", "!assetIndex@arr"))
+    wait_for(lambda: first.delivered() and second.delivered())
+    for number in (3, 4, 5):
+        second.journal.put(frame(number, SYMBOLS[1:]))
+    first.journal.put(frame(5, SYMBOLS[1:]))
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert second.is_writer
+
+
 def test_where_nobody_has_what_is_missing_the_writer_goes_on(pair: tuple[Replica, Replica]) -> None:
     first, second = pair
     first.unbroken_since_ms = None
@@ -519,6 +567,21 @@ def test_ticks_that_come_late_go_before_rows_that_were_asked_for_meanwhile(
     running.callback(reader.close)
     reader.start(0)
     assert not list(reader.rows(0.5)), "none was late"
+
+
+def test_rows_that_are_old_enough_go_behind_whatever_waits_in_the_journal(
+    stack: LocalStack, topic_name: str, tmp_path: Path, running: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_sink, "FRAMES_A_STEP", 2)
+    replica = Replica(tmp_path, "first", stack, topic_name)
+    running.callback(replica.end)
+    long_ago_ns = time.time_ns() - 60_000_000_000
+    replica.journal.put(frame(0))
+    replica.journal.put(Frame(rest_rows(4.003).data, long_ago_ns, "rest", "!assetIndex@arr", Origin.REST))
+    for number in range(1, 5):
+        replica.journal.put(frame(number))
+    wait_for(replica.delivered)
+    assert keys_and_times(stack, topic_name) == expected(5)
 
 
 def test_a_symbol_that_only_a_follower_had_does_not_keep_its_journal_for_ever(
