@@ -52,8 +52,8 @@ class Standing:
 class TakeoverRule:
     """Counts for how long the topic has not advanced, as far as this replica watched.
 
-    ``after_s``: idle time that suffices; doubled by each takeover, to 30 s at
-    most, until this replica has written for a minute.
+    ``after_s``: idle time that suffices; doubled by each takeover that nobody
+    asked for, to 30 s at most, until this replica has written for a minute.
     """
 
     after_s: float
@@ -138,8 +138,9 @@ class TakeoverRule:
         call_s = max(CALL_ALONE_S if self.is_alone else CALL_S, ANSWERS * answer_s)
         return self.idle_s >= max(patience_s, self._called_at_s + call_s)
 
-    def took_over(self) -> None:
-        self.takeovers += 1
+    def took_over(self, *, answering: bool = False) -> None:
+        """``answering``: because another one asked, which says nothing of a broker that is slow."""
+        self.takeovers += not answering
         self.idle_s = 0.0
         self._called_at_s = self._asked_beyond_ms = None
 

@@ -40,7 +40,7 @@ class Pulse:
         self.advanced_at_s: float | None = None
         """When it last brought an event time newer than the one before."""
         self.first_event_time_ms: int | None = None
-        """The event time it brought first."""
+        """The event time it brought first, without old ones that a new socket may bring before."""
         self.event_time_ms: int | None = None
         """The event time it brought last, over all its streams."""
         self.is_plausible = True
@@ -55,7 +55,7 @@ class Pulse:
         earlier_ms = self._known_ms if before is None else before[1]
         self._streams[stream] = (event_time_ms if before is None else before[1], event_time_ms)
         self.data_at_s = now_s
-        if self.first_event_time_ms is None:
+        if self.first_event_time_ms is None and event_time_ms >= (self._known_ms or 0):
             self.first_event_time_ms = event_time_ms
         self.event_time_ms = event_time_ms
         self.is_plausible = is_plausible

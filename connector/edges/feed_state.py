@@ -80,7 +80,7 @@ def _life(lane: Lane, now_s: float, quiet_after_s: float) -> Life:
 def _unbroken_since_ms(siblings: Sequence[Lane], now_s: float, quiet_after_s: float) -> int | None:
     pulses = [session.pulse for lane in siblings for session in lane.sessions()]
     advancing = [pulse for pulse in pulses if pulse.life(now_s, quiet_after_s) is Life.ADVANCING]
-    return min((pulse.first_event_time_ms or 0 for pulse in advancing), default=None)
+    return min((ms for pulse in advancing if (ms := pulse.first_event_time_ms) is not None), default=None)
 
 
 def _socket_state(lane: Lane, life: Life) -> SocketState:

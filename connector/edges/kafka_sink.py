@@ -365,7 +365,7 @@ class Sink(SinkThread):
             if self._writer_at_work():
                 rule.advanced(self._follower.newest_ms)
             elif rule.due(standing, answer_s=self._answer_s, chance=chance):
-                self._take_over()
+                self._take_over(answering=answers)
                 if answers or standing.complete:
                     self._request = Request()  # as one that lacks ticks it has just asked
 
@@ -395,10 +395,10 @@ class Sink(SinkThread):
             return True
         return self._follower.end_offsets() != before
 
-    def _take_over(self) -> None:
+    def _take_over(self, *, answering: bool) -> None:
         started = time.monotonic()
         idle_s = self._rule.idle_s
-        self._rule.took_over()
+        self._rule.took_over(answering=answering)
         self._chance = random()
         writer = self._guards.open_writer(self._options, self._tell)
         try:

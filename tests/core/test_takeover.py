@@ -72,6 +72,14 @@ def test_each_takeover_doubles_the_patience_up_to_a_bound_until_it_has_written_f
     assert patience_s(rule) == 3.0
 
 
+def test_to_answer_others_does_not_make_it_more_patient() -> None:
+    rule = TakeoverRule(after_s=3.0)
+    for beyond_ms in (5_000, 9_000):
+        rule.asked(beyond_ms, topic_ms=beyond_ms)
+        rule.took_over(answering=True)
+    assert patience_s(rule) == 3.0
+
+
 def test_a_slow_broker_explains_silence() -> None:
     rule = TakeoverRule(after_s=3.0)
     watch(rule, 12.0)

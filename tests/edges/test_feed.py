@@ -533,6 +533,12 @@ async def test_from_when_on_a_socket_has_brought_all_there_was(schema: StreamSch
         second.end()
         await settle()
         assert since_s() == 11.0, "the one that was opened anew"
+        stage.exchange.open[-1].end()
+        await stage.clock.advance(5.0)
+        for at_s in (3, 4, 20):
+            stage.exchange.open[-1].send_tick(at_s)
+        await settle()
+        assert since_s() == 20.0, "old ticks do not say that nothing was missed since"
         await stage.clock.advance(5.0)
         assert since_s() is None, "it may stand still while the exchange does not"
 
