@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import NamedTuple
 
@@ -165,13 +165,18 @@ class Pipeline:
         return batch.letters
 
     def add(self, frame: Frame, batch: Batch) -> Passage:
-        """Put what a frame comes to into the batch; rows from REST first wait for ticks, here."""
+        """Put what a frame comes to into the batch; rows from REST first wait for ticks, here.
+
+        What is refused of them does not: the frame may leave the journal meanwhile, passed by ticks.
+        """
         normalized = self._normalizer.normalize(frame)
         passage = self._passage(normalized, frame)
-        if frame.origin is Origin.REST and normalized.ticks:  # else it has nothing that shuts out a tick
-            self._rest_rows.wait(Rows(passage.newest_ms, frame, normalized))
-        else:
+        if frame.origin is not Origin.REST or not normalized.ticks:
             self._take(normalized, frame, batch)
+            return passage
+        if normalized.rejects:
+            self._take(replace(normalized, ticks=()), frame, batch)
+        self._rest_rows.wait(Rows(passage.newest_ms, frame, replace(normalized, rejects=())))
         return passage
 
     def holds_rows(self) -> bool:

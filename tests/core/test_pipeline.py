@@ -358,12 +358,18 @@ def test_ticks_that_come_late_go_before_rows_that_were_asked_for_meanwhile() -> 
     assert not case.pipeline.holds_rows(), "all frames will come again"
 
 
-def test_an_answer_of_rest_without_a_row_waits_for_nothing() -> None:
-    """It would leave the journal, having no tick to wait for, before its letter is written."""
+@pytest.mark.parametrize("with_ticks", [True, False])
+def test_what_is_refused_of_rest_does_not_wait(with_ticks: bool) -> None:
+    """Its frame may leave the journal, passed by ticks or without any, before the rows are written."""
     case = Case(rest_wait_s=20.0)
-    batch = case.add_bytes(b'{"not": "rows"}', at_ms=START_MS, origin=Origin.REST)
-    assert [letter.reject.reason for letter in batch.letters] == [Reason.MISSING]
-    assert not case.pipeline.holds_rows()
+    bad = rest_row("ETHUSD", 1.003) | {"index": "x"}
+    rows = [rest_row("BTCUSD", 1.003)] * with_ticks + [bad]
+    batch = case.add_bytes(json.dumps(rows).encode(), at_ms=START_MS, origin=Origin.REST)
+    assert [letter.reject.symbol for letter in batch.letters] == ["ETHUSD"]
+    assert batch.values == []
+    assert case.pipeline.holds_rows() is with_ticks
+    later = case.add(element("BTCUSD", 2))
+    assert (later.symbols, later.letters) == (["BTCUSD"] * (1 + with_ticks), [])
 
 
 def test_a_hole_is_where_periods_are_missing_before_what_most_ticks_of_a_frame_say() -> None:
