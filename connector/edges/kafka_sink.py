@@ -357,7 +357,7 @@ class Sink(SinkThread):
         if rule.must_call(standing, chance=chance):
             rule.called()
             self._request.is_due(time.monotonic())
-            self._tell(WriterWanted("lacks ticks", self._follower.newest_ms))
+            self._want_writer("lacks ticks")
         answers = rule.is_asked and standing.has_next
         if rule.due(standing, answer_s=0.0, chance=chance):
             if answers:
@@ -459,8 +459,8 @@ class Sink(SinkThread):
         if batch.frames:
             for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
                 self._tell(happening)
-        if batch.values and not passages and not self._rule.is_alone and self._request.is_due(started):
-            self._want_writer("rows from REST")
+        if batch.values and not passages:
+            self._ask("rows from REST")
         return True
 
     def _take_waiting(self, batch: Batch) -> list[tuple[int, Passage]]:
@@ -468,7 +468,7 @@ class Sink(SinkThread):
         passages: list[tuple[int, Passage]] = []
         since_ms = self._unbroken_since_ms()
         for entry in self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
-            if self._lacks_ticks_before(entry.frame, since_ms) and (passages or self._may_be_answered()):
+            if self._lacks_ticks_before(entry.frame, since_ms) and (passages or self._ask("lacks ticks")):
                 break  # what comes before the hole is written before another is asked for what follows
             passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
             if len(batch.values) >= self._options.max_records:
@@ -482,7 +482,7 @@ class Sink(SinkThread):
         """
         ripe_ns = time.time_ns()
         if self._stop.is_set() and self._pipeline.holds_rows():
-            if self._may_be_answered():
+            if self._ask("lacks ticks"):
                 return False
             ripe_ns = sys.maxsize
         return self._pipeline.add_ripe_rows(ripe_ns, batch)
@@ -504,13 +504,13 @@ class Sink(SinkThread):
             return False
         return self._pipeline.leaves_hole(self._pipeline.passage(frame))
 
-    def _may_be_answered(self) -> bool:
-        """Whether another replica may still take over with what this one lacks; it is asked, where none was lately."""
+    def _ask(self, reason: str) -> bool:
+        """Have another replica take over with what this one lacks, unless it has asked lately. Whether one may yet."""
         if self._rule.is_alone:
             return False
         now = time.monotonic()
         if self._request.is_due(now):
-            self._want_writer("lacks ticks")
+            self._want_writer(reason)
         return self._request.is_open(now)
 
     def _want_writer(self, reason: str) -> None:
