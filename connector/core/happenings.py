@@ -354,7 +354,7 @@ class CredentialsKept(Happening):
 
 @dataclass(frozen=True, slots=True)
 class Followed(Happening):
-    """What the topic holds, as read back."""
+    """What the topic was seen to hold: read from it, or acknowledged."""
 
     records: int
     newest_event_time_ms: int

@@ -100,7 +100,7 @@ class Status:
     feed_event_time_ms: int | None
     sockets: tuple[SocketStatus, ...]
     topic_event_time_ms: int | None
-    """The newest that the topic holds, as read back."""
+    """The newest that the topic is known to hold."""
     journal_frames: int
     journal_bytes: int
     journal_max_bytes: int

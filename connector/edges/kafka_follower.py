@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -28,10 +28,12 @@ from connector.edges.kafka_clients import (
     unheard,
 )
 from connector.edges.kafka_statistics import Statistics
+from connector.edges.kafka_writer import Acknowledged
 
 ASK_TIMEOUT_S = 5.0
 ASKER_KEPT_S = 1.0
 POLL_RECORDS = 2000
+CATCH_UP_S = 0.05
 LAST_ENTRIES = -2000 - 100
 """librdkafka's logical offset of a hundred before the end: who the others are, and what they said just before."""
 TAIL = 1000
@@ -59,7 +61,7 @@ class Follower:
     ``hear`` is given each entry that comes to the ledger's topic meanwhile.
 
     ``passed`` has the newest event time by symbol that the topic was seen to
-    hold. One thread only. Every method that asks the broker raises
+    hold, ``records`` counts those read. One thread only. Every method that asks the broker raises
     :class:`RetryableError` where it does not answer in time and
     :class:`ConfigurationError` where it refuses.
     """
@@ -91,6 +93,10 @@ class Follower:
         self._asker: AdminClient | None = None
         self._asker_since_s = 0.0
         self._positions: dict[int, int] = {}
+        self._own: dict[int, Acknowledged] = {}
+        self._left_out: Set[int] = frozenset()
+        self._is_acknowledged = False
+        self._lags = False
         self._names: dict[bytes, str] = {}
         self.passed: dict[str, int] = {}
         self.newest_ms = -1
@@ -115,6 +121,8 @@ class Follower:
         self._names.clear()
         self.newest_ms = -1
         self._positions = dict(starts)
+        self._own.clear()
+        self._left_out = frozenset()
         self._consumer = new_consumer(
             consumer_properties(self._properties), self._complaints, stats_cb=Statistics("follower", self._tell)
         )
@@ -162,12 +170,68 @@ class Follower:
         """Take all that has come; wait for it so long at most. True where another process than this one wrote some:
         ticks that this process wrote are in the history already, and no tick is written twice by one process.
         """
+        if not self._is_acknowledged:
+            self._leave_out(frozenset())
+        if self._lags:
+            timeout_s = max(timeout_s, CATCH_UP_S)
+        self._is_acknowledged = self._lags = False
         foreign = False
         while messages := self._open_consumer().consume(POLL_RECORDS, timeout=timeout_s):
             foreign = self._take(messages) or foreign
             if len(messages) < POLL_RECORDS:
                 break
         return foreign
+
+    def acknowledged(
+        self,
+        symbols: Sequence[str],
+        event_times_ms: Sequence[int],
+        where: Mapping[int, Acknowledged],
+        *,
+        more: bool,
+    ) -> int:
+        """Records of this process are in the topic; ``more`` are about to be written. How many this was taken for.
+
+        While a backlog is written, this stands for reading them, which would cost a sixth of all that a record costs.
+        It is as good: where they begin at the very offset that was read to, and take no more offsets than they are,
+        nobody else wrote anything before or between them. Where that is not so, they are read, and so is what
+        others wrote. A partition that has none of them is read in any case, and all are as soon as :meth:`poll` is
+        called with nothing new acknowledged: between two frames of a live feed, others are heard.
+        """
+        self._note_positions(where.keys() - self._left_out)
+        is_next = (
+            bool(where)
+            and sum(each.last + 1 - each.first for each in where.values()) == len(symbols)
+            and all(each.first == self._next_offset(partition) for partition, each in where.items())
+        )
+        self._own.update(where)
+        self._lags = more and not is_next
+        self._is_acknowledged = is_next and (more or where.keys() <= self._left_out)
+        if self._is_acknowledged:
+            self._leave_out(where.keys())
+            self.passed.update(zip(symbols, event_times_ms, strict=True))  # of a symbol's, the last is the newest
+            self.newest_ms = max(self.newest_ms, max(event_times_ms))
+            # Not beyond the last record: the commit's marker may yet have to be written.
+            self._positions.update({partition: each.last + 1 for partition, each in where.items()})
+        return len(symbols) if self._is_acknowledged else 0
+
+    def _next_offset(self, partition: int) -> int:
+        """Where the next record comes to stand, if nobody has written what was not read."""
+        position, own = self._positions.get(partition, 0), self._own.get(partition)
+        return own.following if own is not None and position == own.last + 1 else position
+
+    def _leave_out(self, partitions: Set[int]) -> None:
+        """Of the topic, read all partitions but these."""
+        if partitions == self._left_out:
+            return
+        consumer = self._open_consumer()
+        read_on = [TopicPartition(self._topic, each, self._positions[each]) for each in self._left_out - partitions]
+        leave = [TopicPartition(self._topic, each) for each in partitions - self._left_out]
+        self._left_out = frozenset(partitions)
+        if leave:
+            consumer.incremental_unassign(leave)
+        if read_on:
+            consumer.incremental_assign(read_on)
 
     def _open_consumer(self) -> Consumer:
         if self._consumer is None:
@@ -226,7 +290,7 @@ class Follower:
     def _met(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             # Commit markers take offsets and yield no message: only this tells that they were read.
-            if message.topic() == self._topic:
+            if message.topic() == self._topic and message.partition() not in self._left_out:
                 self._positions[message.partition() or 0] = message.offset() or 0
         elif error.fatal() or error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             # Without the right to read nothing would ever come, and nothing else would say so.
@@ -235,6 +299,7 @@ class Follower:
 
     def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
         """Read until every partition is at its end offset: however long that is, as long as it gets on."""
+        self._leave_out(frozenset())
         deadline = time.monotonic() + timeout_s
         while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
             if time.monotonic() > deadline:
@@ -245,10 +310,15 @@ class Follower:
                 )
             before = self._positions.copy()
             self.poll(0.1)
-            for at in self._open_consumer().position([TopicPartition(self._topic, partition) for partition in ends]):
-                self._positions[at.partition] = max(self._positions.get(at.partition, 0), at.offset)
+            self._note_positions(ends)
             if self._positions != before:
                 deadline = time.monotonic() + timeout_s
+
+    def _note_positions(self, partitions: Iterable[int]) -> None:
+        """How far these were read."""
+        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        for at in self._open_consumer().position(asked) if asked else ():
+            self._positions[at.partition] = max(self._positions.get(at.partition, 0), at.offset)
 
     def end_offsets(self, *, committed_only: bool = False) -> dict[int, int]:
         """Where each partition ends: the high watermark, or the last stable offset for ``committed_only``."""

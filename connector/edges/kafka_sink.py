@@ -141,6 +141,7 @@ class Sink(SinkThread):
         self._waiting = WaitingFrames()
         self._held_since: float | None = None
         self._request = Request()
+        self._acknowledged = 0
         self._watched_at = 0.0
         self._partitions_at = 0.0
         self._trimmed_at = 0.0
@@ -275,13 +276,14 @@ class Sink(SinkThread):
         """Read back what the topic holds, and trim the journal by it."""
         if not self._follower.is_open:
             self._open_follower()
-        before = self._follower.records
+        before = self._follower.records - self._acknowledged
         foreign = self._follower.poll(0.0 if self._writer is not None else 0.1)
         now = time.monotonic()
-        if self._follower.records > before:
+        if followed := self._follower.records - before:
+            self._acknowledged = 0
             self._answered()
             self._rule.advanced(self._follower.newest_ms)
-            self._tell(Followed(self._follower.records - before, self._follower.newest_ms))
+            self._tell(Followed(followed, self._follower.newest_ms))
         else:
             self._rule.watched(now - self._watched_at)
         self._watched_at = now
@@ -442,9 +444,13 @@ class Sink(SinkThread):
             return False
         self._held_back = ""
         started = time.monotonic()
+        through = passages[-1][0] if passages else self._cursor
+        more = self._journal.newest_seq > through
         try:
             if not batch.empty:
-                writer.write(self._outbox.records(batch), self._outbox.others(batch))
+                written = writer.write(self._outbox.records(batch), self._outbox.others(batch))
+                where = written.get(self._options.topic, {})
+                self._acknowledged = self._follower.acknowledged(batch.symbols, batch.event_times_ms, where, more=more)
         except WriteError as error:
             self._problem = (str(error), _now_ms())
             self._tell(TransactionFailed(str(error), error.fenced))
@@ -453,9 +459,8 @@ class Sink(SinkThread):
         if not batch.empty:
             self._answered()
             self._committed_at_ms = _now_ms()
-        if passages:
-            self._cursor = passages[-1][0]
-            self._waiting.extend(passages)
+        self._cursor = through
+        self._waiting.extend(passages)
         if batch.frames:
             for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
                 self._tell(happening)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -25,9 +25,16 @@ WHOLE_BATCHES: Properties = {"linger.ms": 50}
 """Committing and flushing send at once, whatever lingers: this keeps librdkafka from sending a batch in crumbs while it
 is handed over."""
 
+ANSWERS: Properties = {"delivery.report.only.error": False}
+"""For the records that are asked about, one by one."""
+
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 ABORT_TIMEOUT_S = 5.0
 
+
+OnDelivery = Callable[[KafkaError | None, Message], None]
+NOBODY = repeat(None)
+"""Asks for no answer."""
 
 Headers = list[tuple[str, str | bytes | None]]
 Outgoing = tuple[str, int, bytes | None, bytes | None, int, Headers | None]
@@ -53,6 +60,64 @@ class Records:
             yield self.topic, partition, key, value, timestamp_ms, None
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Where the records of one write stand in one partition."""
+
+    first: int
+    last: int
+    following: int
+    """Where the next record comes to stand if nobody else writes: the marker of a commit takes an offset too."""
+
+
+Written = Mapping[str, Mapping[int, Acknowledged]]
+"""By topic and partition."""
+
+
+class Deliveries:
+    """What the broker answers for one write.
+
+    Of records in columns it is asked for the first and the last of each partition only: an answer for each is a call
+    from C with a message made for it, 0.2 µs. One in between that is refused is missing in the offsets.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[KafkaError] = []
+        self._offsets: dict[tuple[str, int], list[int]] = {}
+        self._records: dict[tuple[str, int], int] = {}
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self.failures.append(error)
+            return
+        offset = message.offset()
+        where = (message.topic() or "", message.partition() or 0)
+        self._offsets.setdefault(where, []).append(-1 if offset is None else offset)
+
+    def of_first_and_last(self, records: Records) -> list[OnDelivery | None]:
+        """For each record: who is to hear of it."""
+        heard_by: list[OnDelivery | None] = [None] * len(records.partitions)
+        backwards = records.partitions[::-1]
+        for partition, count in Counter(records.partitions).items():
+            self._records[records.topic, partition] = count
+            heard_by[records.partitions.index(partition)] = heard_by[-1 - backwards.index(partition)] = self
+        return heard_by
+
+    @property
+    def refused(self) -> int:
+        """Of the records in columns, those that have no place between the first and the last of their partition."""
+        places = ((count, self._offsets[at][0], self._offsets[at][-1]) for at, count in self._records.items())
+        return sum(max(0, count - (last + 1 - first)) for count, first, last in places if last >= 0)
+
+    def written(self, *, markers: int) -> Written:
+        """``markers``: how many stand behind the records in each partition."""
+        found: dict[str, dict[int, Acknowledged]] = {}
+        for (topic, partition), offsets in self._offsets.items():
+            last = offsets[-1]
+            found.setdefault(topic, {})[partition] = Acknowledged(offsets[0], last, last + 1 + markers)
+        return found
+
+
 class WriteError(ConnectorError):
     """What was to be written is in the topic whole, or not at all, or it is not known.
 
@@ -67,7 +132,7 @@ class WriteError(ConnectorError):
 class Writer(Protocol):
     """Whoever may write to the topic."""
 
-    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> None:
+    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
         """Return when all is acknowledged; raise :class:`WriteError` otherwise."""
 
     def serve(self) -> None:
@@ -93,6 +158,7 @@ class TransactionalWriter:
             {
                 **WHOLE_BATCHES,
                 **producer_properties(properties),
+                **ANSWERS,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "transactional.id": transactional_id,
             },
@@ -105,12 +171,12 @@ class TransactionalWriter:
             self.close()
             raise translated(error, f"taking transactional.id {transactional_id!r}") from error
 
-    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> None:
+    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
         producer = self._producer
         try:
             producer.begin_transaction()
-            _produce(producer, records, others, deadline)
+            deliveries = _produce(producer, records, others, deadline)
             producer.commit_transaction(max(1.0, deadline - time.monotonic()))
         except KafkaException as error:
             kafka_error = error.args[0]
@@ -119,6 +185,7 @@ class TransactionalWriter:
             raise WriteError(
                 f"{kafka_error.str()} ({kafka_error.name()})", fenced=kafka_error.code() in _FENCED
             ) from error
+        return deliveries.written(markers=1)
 
     def _abort(self) -> None:
         """An open transaction hides everything behind it from readers; where aborting fails too, the next
@@ -141,34 +208,30 @@ class PlainWriter:
     """For clusters without transactions: idempotent, acknowledged, and at least once."""
 
     def __init__(self, properties: Properties, tell: Tell) -> None:
-        self._failures: list[KafkaError] = []
         self._statistics = Statistics("writer", tell)
         self._producer = new_producer(
             {
                 "message.timeout.ms": int(COMMIT_TIMEOUT_S * 1000),
                 **WHOLE_BATCHES,
                 **producer_properties(properties),
-                "on_delivery": self._delivered,
+                **ANSWERS,
             },
             Complaints("writer", tell),
             stats_cb=self._statistics,
         )
 
-    def _delivered(self, error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            self._failures.append(error)
-
-    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> None:
+    def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
-        self._failures.clear()
         try:
-            _produce(self._producer, records, others, deadline)
+            deliveries = _produce(self._producer, records, others, deadline)
         except KafkaException as error:
             raise WriteError(f"{error.args[0].str()} ({error.args[0].name()})", fenced=False) from error
         waiting = self._producer.flush(max(1.0, deadline - time.monotonic()))
-        if waiting or self._failures:
-            problem = self._failures[0].str() if self._failures else "the broker does not answer"
-            raise WriteError(f"{waiting + len(self._failures)} records not acknowledged: {problem}", fenced=False)
+        failures = deliveries.failures
+        if waiting or failures or deliveries.refused:
+            problem = failures[0].str() if failures else "the broker does not answer" if waiting else "it refused some"
+            raise WriteError(f"not all records are acknowledged: {problem}", fenced=False)
+        return deliveries.written(markers=0)
 
     def serve(self) -> None:
         self._producer.poll(0)
@@ -181,39 +244,48 @@ class PlainWriter:
         self._statistics.end()
 
 
-def _produce(producer: Producer, records: Iterable[Records], others: Iterable[Outgoing], deadline: float) -> None:
+def _produce(producer: Producer, records: Iterable[Records], others: Iterable[Outgoing], deadline: float) -> Deliveries:
+    deliveries = Deliveries()
     for each in records:
-        produce_columns(producer, each, deadline)
-    produce_all(producer, others, deadline)
+        produce_columns(producer, each, deadline, deliveries.of_first_and_last(each))
+    produce_all(producer, others, deadline, repeat(deliveries))
+    return deliveries
 
 
-def produce_columns(producer: Producer, records: Records, deadline: float) -> None:
+def produce_columns(
+    producer: Producer, records: Records, deadline: float, on_delivery: Sequence[OnDelivery | None]
+) -> None:
     """As ``produce_all``, for many records of one topic: ``map`` calls ``produce`` from C, which takes a quarter less
     than a loop.
 
     Where the queue is full in between, what is left of the last column tells how far it came, and the rest goes one
     by one.
     """
-    none, timestamps_ms = repeat(None), iter(records.timestamps_ms)  # the two left out are delivery callbacks
-    columns = (repeat(records.topic), records.values, records.keys, records.partitions, none, none, timestamps_ms)
+    timestamps_ms = iter(records.timestamps_ms)
+    where = (repeat(records.topic), records.values, records.keys, records.partitions)
     try:
-        deque(map(producer.produce, *columns), maxlen=0)
+        deque(map(producer.produce, *where, on_delivery, NOBODY, timestamps_ms), maxlen=0)
     except BufferError:
         refused = len(records.timestamps_ms) - length_hint(timestamps_ms) - 1
-        produce_all(producer, records.beyond(refused), deadline)
+        produce_all(producer, records.beyond(refused), deadline, on_delivery[refused:])
 
 
-def produce_all(producer: Producer, outgoing: Iterable[Outgoing], deadline: float) -> None:
+def produce_all(
+    producer: Producer,
+    outgoing: Iterable[Outgoing],
+    deadline: float,
+    on_delivery: Iterable[OnDelivery | None] = NOBODY,
+) -> None:
     """Hand all to librdkafka; where its queue is full, wait for room, until the deadline (monotonic) at most.
 
     Raises :class:`KafkaException`.
     """
     produce = producer.produce
-    for topic, partition, key, value, timestamp_ms, headers in outgoing:
+    for (topic, partition, key, value, timestamp_ms, headers), heard_by in zip(outgoing, on_delivery, strict=False):
         while True:
             try:
-                # By place: names cost a third of the whole call. The two left out are delivery callbacks.
-                produce(topic, value, key, partition, None, None, timestamp_ms, headers)
+                # By place: names cost a third of the whole call. The one left out is another name for a callback.
+                produce(topic, value, key, partition, heard_by, None, timestamp_ms, headers)
                 break
             except BufferError:
                 if time.monotonic() > deadline:

@@ -183,7 +183,9 @@ class Metrics:
         )
 
         # Topic and ledger
-        self.records_followed = counter("records_followed", "Records read back from the topic.")
+        self.records_followed = counter(
+            "records_followed", "Records that the topic was seen to hold: read, or acknowledged."
+        )
         self.topic_event_time = gauge(
             "topic_event_time_seconds",
             "Newest event time in the topic, in seconds since the epoch; 0 before the first.",

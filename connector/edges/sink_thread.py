@@ -32,7 +32,7 @@ class SinkState:
 
     role: Role
     newest_event_time_ms: int
-    """What the topic holds, as read back; -1: nothing."""
+    """What the topic is known to hold; -1: nothing."""
     written_through: int
     """Journal sequence up to which every frame is in the topic, a duplicate, or refused."""
     waiting: str

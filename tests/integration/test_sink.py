@@ -34,7 +34,7 @@ from connector.core.witness import ADVANCING, DOWN, SILENT
 from connector.edges import kafka_sink
 from connector.edges.journal import Journal
 from connector.edges.kafka_records import SinkOptions
-from connector.edges.kafka_sink import Prepared, Sink
+from connector.edges.kafka_sink import Guards, Prepared, Sink
 from connector.edges.kafka_writer import Outgoing
 from connector.edges.ledger import Ledger
 from connector.edges.schema_files import find_schema_file, load_schema, read_schema_file
@@ -70,6 +70,8 @@ class Replica:
         latest: str | None = None,
         tombstone_after_ms: int | None = None,
         takeover_after_s: float = 1.5,
+        max_records: int = 10_000,
+        guards: Guards | None = None,
     ) -> None:
         self.told: list[Happening] = []
         self.aside: list[Outgoing] = []
@@ -108,7 +110,7 @@ class Replica:
                 transactional_id=topic if exactly_once else None,
                 replica=name,
                 takeover_after_s=takeover_after_s,
-                max_records=10_000,
+                max_records=max_records,
                 history_window_ms=600_000,
                 tombstone_after_ms=tombstone_after_ms,
             ),
@@ -121,6 +123,7 @@ class Replica:
             unbroken_since_ms=lambda: self.unbroken_since_ms,
             aside=self.put_aside,
             tell=self.tell,
+            guards=guards,
         )
         ledger = read_schema_file(find_schema_file("feed_event"))
         self.ledger = Ledger(kafka, f"{topic}.events", name, writes=lambda: self.is_writer, tell=self.told.append)
