@@ -14,6 +14,7 @@ import asyncio
 import gc
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -61,6 +62,10 @@ HEARTBEAT_S = 1.0
 LEDGER_CLOSE_S = 2.0
 JOURNAL_CLOSE_S = 2.0
 REST_AFTER_S = 3.0
+THREAD_TURN_S = 0.02
+"""For so long a thread that computes keeps the interpreter while others wait for it; in Python it is 5 ms. Each turn
+costs what the processor's cache held. Only in a backlog a thread computes for so long: live, it is done in one or two.
+"""
 
 Source = Callable[["Connector", asyncio.Event], Coroutine[None, None, None]]
 """Brings frames to :meth:`Connector.accept` until the event is set or there are no more."""
@@ -280,6 +285,7 @@ class Connector:
         The process is taken to be the connector's own.
         """
         gc.freeze()  # modules and parts stay: the garbage collector need not go through them again and again
+        sys.setswitchinterval(THREAD_TURN_S)
         try:
             self.open()
             reason = event_loop.run(self._receive_until_signalled(source))
