@@ -63,8 +63,8 @@ LEDGER_CLOSE_S = 2.0
 JOURNAL_CLOSE_S = 2.0
 REST_AFTER_S = 3.0
 THREAD_TURN_S = 0.02
-"""For so long a thread that computes keeps the interpreter while others wait for it; in Python it is 5 ms. Longer
-turns cost less, by 0.3 µs a record in a backlog. Only there a thread computes for so long: live, it is done in one or two.
+"""For so long a thread that computes keeps the interpreter while others wait for it; in Python it is 5 ms. Longer turns
+cost less, 0.3 µs a record in a backlog. Only there a thread computes for so long: live, it is done in one or two.
 """
 
 Source = Callable[["Connector", asyncio.Event], Coroutine[None, None, None]]
