@@ -83,14 +83,27 @@ class Outbox:
         self._places = Places(partitions)
         self._latest_places = Places(latest_partitions or partitions)
         self._keys = Keys()
+        self._symbols: list[str] = []
+        self._columns: list[tuple[str, list[int], list[bytes]]] = []
+        """Topic, partitions and keys of the symbols above."""
 
     def records(self, batch: Batch) -> Iterator[Records]:
-        """The records, and the latest ones."""
+        """The records, and the latest ones.
+
+        Batch after batch has the same symbols, live and in a backlog: what follows from them is kept.
+        """
+        if batch.symbols != self._symbols:
+            self._symbols = batch.symbols
+            self._columns = list(self._looked_up(batch.symbols))
+        for topic, partitions, keys in self._columns:
+            yield Records(topic, partitions, keys, batch.values, batch.event_times_ms)
+
+    def _looked_up(self, symbols: list[str]) -> Iterator[tuple[str, list[int], list[bytes]]]:
         topic, latest = self._options.topic, self._options.latest_topic
-        keys = list(map(self._keys.__getitem__, batch.symbols))
+        keys = list(map(self._keys.__getitem__, symbols))
         for name, places in ((topic, self._places), (latest, self._latest_places)):
             if name is not None and keys:
-                yield Records(name, list(map(places.__getitem__, keys)), keys, batch.values, batch.event_times_ms)
+                yield name, list(map(places.__getitem__, keys)), keys
 
     def others(self, batch: Batch) -> Iterator[Outgoing]:
         """Tombstones, dead letters, ledger entries."""
