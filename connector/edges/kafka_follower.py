@@ -202,7 +202,7 @@ class Follower:
         is_next = (
             bool(where)
             and sum(each.last + 1 - each.first for each in where.values()) == len(symbols)
-            and all(each.first == self._next_offset(partition) for partition, each in where.items())
+            and all(self._next_offset(partition) == each.first <= each.last for partition, each in where.items())
         )
         self._own.update(where)
         self._lags = more and not is_next

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,14 +77,13 @@ Written = Mapping[str, Mapping[int, Acknowledged]]
 class Deliveries:
     """What the broker answers for one write.
 
-    Of records in columns it is asked for the first and the last of each partition only: an answer for each is a call
-    from C with a message made for it, 0.2 µs. One in between that is refused is missing in the offsets.
+    Where records in columns came to stand is asked of the first and the last of each partition only: an answer for
+    each is a call from C with a message made for it, 0.2 µs.
     """
 
     def __init__(self) -> None:
         self.failures: list[KafkaError] = []
         self._offsets: dict[tuple[str, int], list[int]] = {}
-        self._records: dict[tuple[str, int], int] = {}
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -94,20 +93,19 @@ class Deliveries:
         where = (message.topic() or "", message.partition() or 0)
         self._offsets.setdefault(where, []).append(-1 if offset is None else offset)
 
-    def of_first_and_last(self, records: Records) -> list[OnDelivery | None]:
-        """For each record: who is to hear of it."""
-        heard_by: list[OnDelivery | None] = [None] * len(records.partitions)
+    def failed(self, error: KafkaError | None, _: Message) -> None:
+        """For the records in between, where no transaction fails with one that is refused: the offsets add up all the
+        same if another process's record stands in its place."""
+        if error is not None:
+            self.failures.append(error)
+
+    def of_first_and_last(self, records: Records, between: OnDelivery | None) -> list[OnDelivery | None]:
+        """For each record: who is to hear of it. ``between``: for all but the first and the last."""
+        heard_by = [between] * len(records.partitions)
         backwards = records.partitions[::-1]
-        for partition, count in Counter(records.partitions).items():
-            self._records[records.topic, partition] = count
+        for partition in set(records.partitions):
             heard_by[records.partitions.index(partition)] = heard_by[-1 - backwards.index(partition)] = self
         return heard_by
-
-    @property
-    def refused(self) -> int:
-        """Of the records in columns, those that have no place between the first and the last of their partition."""
-        places = ((count, self._offsets[at][0], self._offsets[at][-1]) for at, count in self._records.items())
-        return sum(max(0, count - (last + 1 - first)) for count, first, last in places if last >= 0)
 
     def written(self, *, markers: int) -> Written:
         """``markers``: how many stand behind the records in each partition."""
@@ -176,7 +174,8 @@ class TransactionalWriter:
         producer = self._producer
         try:
             producer.begin_transaction()
-            deliveries = _produce(producer, records, others, deadline)
+            # One that is refused fails the whole transaction.
+            deliveries = _produce(producer, records, others, deadline, all_answer=False)
             producer.commit_transaction(max(1.0, deadline - time.monotonic()))
         except KafkaException as error:
             kafka_error = error.args[0]
@@ -223,13 +222,13 @@ class PlainWriter:
     def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
         try:
-            deliveries = _produce(self._producer, records, others, deadline)
+            deliveries = _produce(self._producer, records, others, deadline, all_answer=True)
         except KafkaException as error:
             raise WriteError(f"{error.args[0].str()} ({error.args[0].name()})", fenced=False) from error
         waiting = self._producer.flush(max(1.0, deadline - time.monotonic()))
         failures = deliveries.failures
-        if waiting or failures or deliveries.refused:
-            problem = failures[0].str() if failures else "the broker does not answer" if waiting else "it refused some"
+        if waiting or failures:
+            problem = failures[0].str() if failures else "the broker does not answer"
             raise WriteError(f"not all records are acknowledged: {problem}", fenced=False)
         return deliveries.written(markers=0)
 
@@ -244,10 +243,13 @@ class PlainWriter:
         self._statistics.end()
 
 
-def _produce(producer: Producer, records: Iterable[Records], others: Iterable[Outgoing], deadline: float) -> Deliveries:
+def _produce(
+    producer: Producer, records: Iterable[Records], others: Iterable[Outgoing], deadline: float, *, all_answer: bool
+) -> Deliveries:
     deliveries = Deliveries()
     for each in records:
-        produce_columns(producer, each, deadline, deliveries.of_first_and_last(each))
+        heard_by = deliveries.of_first_and_last(each, deliveries.failed if all_answer else None)
+        produce_columns(producer, each, deadline, heard_by)
     produce_all(producer, others, deadline, repeat(deliveries))
     return deliveries
 

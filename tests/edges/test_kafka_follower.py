@@ -162,6 +162,7 @@ def test_where_a_batch_leaves_nothing_behind_others_are_heard_again() -> None:
         {0: (99, 108), 1: (50, 54)},
         {0: (-1, 109), 1: (50, 54)},  # the broker did not say
         {0: (-1, -1), 1: (50, 54)},
+        {0: (100, -1), 1: (50, 164)},
     ],
 )
 def test_what_others_may_have_written_is_read(where: dict[int, tuple[int, int]]) -> None:
