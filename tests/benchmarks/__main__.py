@@ -38,6 +38,8 @@ STEADY = "steady"
 @click.option("--folder", type=click.Path(path_type=Path), default=DOCS, help="Where JSON, chart and page are.")
 def main(rounds: int, seconds: float, minutes: float, only: tuple[str, ...], folder: Path) -> None:
     """Measure on a local broker and registry. Takes some 20 minutes; nothing else should run."""
+    if not (folder / "performance.md").is_file():
+        raise click.BadParameter(f"{folder} has no performance.md to write the tables into", param_hint="--folder")
     file = folder / "performance.json"
     known = msgspec.json.decode(file.read_bytes(), type=page.Results) if file.exists() else page.Results()
     results = known
