@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, repeat
 from operator import length_hint
-from typing import Protocol
+from typing import Protocol, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -32,7 +32,7 @@ _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, Kafk
 ABORT_TIMEOUT_S = 5.0
 
 
-OnDelivery = Callable[[KafkaError | None, Message], object]
+OnDelivery = Callable[[KafkaError | None, Message], None]
 NOBODY = repeat(None)
 """Asks for no answer."""
 
@@ -84,7 +84,7 @@ class Deliveries:
     def __init__(self) -> None:
         self._first_of_kind: dict[KafkaError | None, Message] = {}
         self._offsets: dict[tuple[str, int], list[int]] = {}
-        self.of_one_between: OnDelivery = self._first_of_kind.setdefault
+        self.of_one_between = cast(OnDelivery, self._first_of_kind.setdefault)
         """For the records in between, where no transaction fails with one that is refused: the offsets add up all the
         same if another process's record stands in its place. A dictionary's method, as it runs in C."""
 
