@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from connector.local.stack import LocalStack, prepare
+
+
+def pytest_configure() -> None:
+    """Under ``nohup`` or behind ``&`` some signals are ignored, and whatever a test starts would inherit that. One that
+    has a handler is inherited as it is by default, so this run ignores them still, and its children do not."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
