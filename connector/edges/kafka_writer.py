@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, repeat
 from operator import length_hint
-from typing import Protocol, cast
+from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -82,23 +82,22 @@ class Deliveries:
     """
 
     def __init__(self) -> None:
-        self._first_of_kind: dict[KafkaError | None, Message] = {}
+        self.failures: list[KafkaError] = []
         self._offsets: dict[tuple[str, int], list[int]] = {}
-        self.of_one_between = cast(OnDelivery, self._first_of_kind.setdefault)
-        """For the records in between, where no transaction fails with one that is refused: the offsets add up all the
-        same if another process's record stands in its place. A dictionary's method, as it runs in C."""
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
-        self.of_one_between(error, message)
-        if error is None:
-            offset = message.offset()
-            where = (message.topic() or "", message.partition() or 0)
-            self._offsets.setdefault(where, []).append(-1 if offset is None else offset)
+        if error is not None:
+            self.failures.append(error)
+            return
+        offset = message.offset()
+        where = (message.topic() or "", message.partition() or 0)
+        self._offsets.setdefault(where, []).append(-1 if offset is None else offset)
 
-    @property
-    def failures(self) -> list[KafkaError]:
-        """Why records were refused, one of each kind."""
-        return [error for error in self._first_of_kind if error is not None]
+    def failed(self, error: KafkaError | None, _: Message) -> None:
+        """For the records in between, where no transaction fails with one that is refused: the offsets add up all the
+        same if another process's record stands in its place."""
+        if error is not None:
+            self.failures.append(error)
 
     def of_first_and_last(self, records: Records, between: OnDelivery | None) -> list[OnDelivery | None]:
         """For each record: who is to hear of it. ``between``: for all but the first and the last."""
@@ -249,7 +248,7 @@ def _produce(
 ) -> Deliveries:
     deliveries = Deliveries()
     for each in records:
-        heard_by = deliveries.of_first_and_last(each, deliveries.of_one_between if all_answer else None)
+        heard_by = deliveries.of_first_and_last(each, deliveries.failed if all_answer else None)
         produce_columns(producer, each, deadline, heard_by)
     produce_all(producer, others, deadline, repeat(deliveries))
     return deliveries
