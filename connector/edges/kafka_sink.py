@@ -148,7 +148,6 @@ class Sink(SinkThread):
         self._answer_s = 0.0
         self._chance = random()
         # Made by _start, on the sink's thread.
-        self._partitions: int
         self._latest_partitions: int | None
         self._follower: Follower
         self._pipeline: Pipeline
@@ -214,24 +213,24 @@ class Sink(SinkThread):
             hear=self._hear,
             whole=self._options.whole_history,
         )
-        self._partitions, self._latest_partitions = prepared.partitions, prepared.latest_partitions
-        self._open_follower()
+        self._latest_partitions = prepared.latest_partitions
+        self._open_follower(prepared.partitions)
         topic_age_s = time.time() - self._follower.newest_ms / 1000
         self._rule.advanced(self._follower.newest_ms)  # what was asked for before stands there
         self._rule.started(topic_age_s)
         self._become(Role.FOLLOWER, "started")
 
-    def _open_follower(self) -> None:
+    def _open_follower(self, partitions: int) -> None:
         oldest = self._journal.read(0, max_frames=1, max_bytes=1)
         oldest_ms = self._oldest_needed(oldest[0].frame) if oldest else None
-        self._follower.open(self._partitions, oldest_ms)
+        self._follower.open(partitions, oldest_ms)
         self._answered()
         self._outbox = self._new_outbox()
         self._pipeline.history_loaded()
         self._go_back()
 
     def _new_outbox(self) -> Outbox:
-        return Outbox(self._options, self._events, self._partitions, self._latest_partitions)
+        return Outbox(self._options, self._events, self._follower.partitions, self._latest_partitions)
 
     def _oldest_needed(self, frame: Frame) -> int:
         passage = self._pipeline.passage(frame)
@@ -275,7 +274,7 @@ class Sink(SinkThread):
     def _follow(self) -> None:
         """Read back what the topic holds, and trim the journal by it."""
         if not self._follower.is_open:
-            self._open_follower()
+            self._open_follower(self._follower.partitions)
         before = self._follower.records - self._acknowledged
         foreign = self._follower.poll(0.0 if self._writer is not None else 0.1)
         now = time.monotonic()
@@ -494,7 +493,7 @@ class Sink(SinkThread):
 
     def _ask_while_down(self) -> None:
         # Not before its last ticks are written, or they would look like an answer.
-        down = self._feed_state() == DOWN and self._cursor >= self._journal.newest_seq and not self._stop.is_set()
+        down = self._cursor >= self._journal.newest_seq and not self._stop.is_set() and self._feed_state() == DOWN
         if self._request.is_due_for_outage(time.monotonic(), down=down):
             self._want_writer("feed down")
 
@@ -562,7 +561,6 @@ class Sink(SinkThread):
             return
         self._tell(PartitionsGrown(self._options.topic, before, after))
         self._drop_writer("the topic has more partitions")
-        self._partitions = after
         self._follower.grow(after)
         self._outbox = self._new_outbox()
 

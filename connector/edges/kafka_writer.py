@@ -86,12 +86,11 @@ class Deliveries:
         self._offsets: dict[tuple[str, int], list[int]] = {}
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            self.failures.append(error)
-            return
-        offset = message.offset()
-        where = (message.topic() or "", message.partition() or 0)
-        self._offsets.setdefault(where, []).append(-1 if offset is None else offset)
+        self.failed(error, message)
+        if error is None:
+            offset = message.offset()
+            where = (message.topic() or "", message.partition() or 0)
+            self._offsets.setdefault(where, []).append(-1 if offset is None else offset)
 
     def failed(self, error: KafkaError | None, _: Message) -> None:
         """For the records in between, where no transaction fails with one that is refused: the offsets add up all the

@@ -16,10 +16,10 @@ from connector.edges.kafka_follower import Follower, TopicPartitions
 from connector.edges.kafka_writer import Acknowledged
 
 
-class SlowFollower(Follower):
-    """Each poll takes a second, and some get one record further."""
+class Brokerless(Follower):
+    """Follows a topic that nobody serves."""
 
-    def __init__(self, clock: Clock, *, stuck_at: int) -> None:
+    def __init__(self) -> None:
         super().__init__(
             {},
             "ticks",
@@ -29,6 +29,13 @@ class SlowFollower(Follower):
             ledger=TopicPartitions("ticks.events", 1),
             hear=lambda _: None,
         )
+
+
+class SlowFollower(Brokerless):
+    """Each poll takes a second, and some get one record further."""
+
+    def __init__(self, clock: Clock, *, stuck_at: int) -> None:
+        super().__init__()
         self._clock = clock
         self._stuck_at = stuck_at
         self._at = 0
@@ -95,19 +102,11 @@ class Consumer:
         return came
 
 
-class Follows(Follower):
+class Follows(Brokerless):
     """Has read partition 0 to 100 and partition 1 to 50."""
 
     def __init__(self) -> None:
-        super().__init__(
-            {},
-            "ticks",
-            History(1000, 600_000),
-            lambda _: None,
-            lambda _: None,
-            ledger=TopicPartitions("ticks.events", 1),
-            hear=lambda _: None,
-        )
+        super().__init__()
         self.consumer = Consumer()
         self._consumer: Any = self.consumer
         self.partitions = 2
