@@ -126,9 +126,7 @@ class Connector:
             tell=self.tell,
             connect=open_journal,
         )
-        self.ledger = Ledger(
-            config.kafka, config.events_topic, self.replica, writes=self.is_writer, tell=self.telemetry.tell
-        )
+        self.ledger = Ledger(config.kafka, config.events_topic, self.replica, writes=self.is_writer, tell=self.tell)
         self._host = host
         self._servers = "" if host.sink is not None else _servers(config)
         self.sink = self._plugged(host.sink) if host.sink is not None else self._kafka(historical, guards)
@@ -383,6 +381,7 @@ class Connector:
             if self.feed is not None:
                 self.journal.note(self.feed.state().state, now_ms)
             self.telemetry.observe(self.status())
+            self.ledger.serve()
             await asyncio.sleep(HEARTBEAT_S)
 
     def _stop(self, reason: str) -> int:

@@ -122,6 +122,14 @@ class Ledger:
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
         self._failed += error is not None
 
+    def serve(self) -> None:
+        """Hear what the client has to say; to be called now and then, as hours may pass between two entries.
+
+        Any thread may call.
+        """
+        if self._producer is not None:
+            self._producer.poll(0)
+
     def log_in(self, username: str, password: str) -> None:
         """The credentials for the client's next login. Any thread may call."""
         if self._producer is not None:

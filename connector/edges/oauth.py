@@ -2,7 +2,8 @@
 
 The function is what confluent-kafka calls ``oauth_cb``: it takes the text of ``sasl.oauthbearer.config`` and returns
 the token and when it ends, in seconds since the epoch; after these it may return the principal and a dictionary of
-SASL extensions. It is called on any thread, one call at a time.
+SASL extensions. It is called on any thread, one call at a time; for renewal on one that each client of librdkafka has
+for that, so a client need not be polled.
 """
 
 from __future__ import annotations

@@ -8,26 +8,43 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LIFETIME_S = 6.0
-"""A broker takes no second login within a second of the first, so not less."""
+LIFETIME_S = 7.0
+"""For so long the broker accepts a token of the function."""
+TOLD_S = 3.0
+"""Of it, what clients are told. librdkafka asks for the next one at 80 % of that, or up to a second later, and brings
+what it has then to the broker at 90 % of what the broker says. Of an hour, minutes lie between; of some seconds, too
+little: it would bring the old one once more, and the broker takes no second login within a second of the first.
+"""
+SERVED_FOR_S = 3600
+"""How long the server's tokens live."""
 
-calls: list[str] = []
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One of the function."""
+
+    config: str
+    at_s: float
 
 
-def unsigned(subject: str) -> tuple[str, float]:
-    """A token for the principal ``User:<subject>``, and when it ends."""
+calls: list[Call] = []
+
+
+def unsigned(subject: str, lifetime_s: float) -> str:
+    """A token for the principal ``User:<subject>``."""
     now_s = time.time()
-    claims = {"sub": subject, "iat": now_s, "exp": now_s + LIFETIME_S, "scope": "kafka"}
-    return f"{_part({'alg': 'none'})}.{_part(claims)}.", now_s + LIFETIME_S
+    claims = {"sub": subject, "iat": now_s, "exp": now_s + lifetime_s, "scope": "kafka"}
+    return f"{_part({'alg': 'none'})}.{_part(claims)}."
 
 
 def provider(config: str) -> tuple[str, float]:
     """The function; ``sasl.oauthbearer.config`` is the principal."""
-    calls.append(config)
-    return unsigned(config)
+    calls.append(Call(config, time.monotonic()))
+    return unsigned(config, LIFETIME_S), time.time() + TOLD_S
 
 
 def _part(content: dict[str, Any]) -> str:
@@ -43,8 +60,8 @@ def token_server(subject: str, client: str, secret: str) -> Iterator[str]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             is_known = self.headers.get("Authorization") == expected
-            token, _ = unsigned(subject)
-            answer = {"access_token": token, "token_type": "Bearer", "expires_in": round(LIFETIME_S)}
+            token = unsigned(subject, SERVED_FOR_S)
+            answer = {"access_token": token, "token_type": "Bearer", "expires_in": SERVED_FOR_S}
             body = json.dumps(answer if is_known else {"error": "invalid_client"}).encode()
             self.send_response(200 if is_known else 401)
             self.send_header("Content-Type", "application/json")
