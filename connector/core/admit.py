@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from operator import attrgetter
 
-SPARE_PLACES = 64
+FRAMES_TOGETHER = 32
+SPARE_PLACES = 2 * FRAMES_TOGETHER
 MOST_PLACES = 24 * 3600
 """Of a symbol, beyond the window's; 1.4 MB. What is older than they reach back counts as late."""
 
@@ -60,6 +61,20 @@ class SymbolHistory:
         self._hashes[at] = content
         self._at = at + 1 if at + 1 < len(self._times) else 0
 
+    def extend(self, event_times_ms: array[int], contents: array[int]) -> None:
+        """As ``append`` for each, fewer than there are places."""
+        at, end = self._at, self._at + len(event_times_ms)
+        places = len(self._times)
+        room = places - at
+        self._times[at:end] = event_times_ms[:room]
+        self._hashes[at:end] = contents[:room]
+        if end >= places:
+            end -= places
+            self._times[:end] = event_times_ms[room:]
+            self._hashes[:end] = contents[room:]
+        self._at = end
+        self.newest = event_times_ms[-1]
+
     def admission(self, event_time_ms: int, content: int) -> Admission:
         if event_time_ms > self.newest:
             return Admission.NEW
@@ -84,13 +99,39 @@ class SymbolHistory:
 newest_of: Callable[[SymbolHistory], int] = attrgetter("newest")
 
 
-def append_all(histories: Iterable[SymbolHistory], event_time_ms: int, contents: Iterable[int]) -> None:
-    """One tick more for each, of the same event time. As ``append`` does, without a call for each."""
-    for each, content in zip(histories, contents, strict=True):
-        at = each._at
-        each._times[at] = each.newest = event_time_ms
-        each._hashes[at] = content
-        each._at = at + 1 if at + 1 < len(each._times) else 0
+class Together:
+    """Symbols that come in one frame, frame after frame, and their ticks that do not stand in the rings yet.
+
+    To put sixty ticks into sixty rings costs five times as much as to put thirty-two frames there in one go, a ring
+    at a time.
+    """
+
+    def __init__(self, symbols: Sequence[str], histories: list[SymbolHistory]) -> None:
+        self.symbols = symbols
+        self._histories = histories
+        self._times = array("q")
+        self._hashes = array("q")
+
+    def newest_ms(self) -> tuple[int, int]:
+        """Of the symbols' newest event times: the least, and the greatest."""
+        if self._times:
+            return self._times[-1], self._times[-1]
+        newest = list(map(newest_of, self._histories))
+        return min(newest), max(newest)
+
+    def append(self, event_time_ms: int, contents: Iterable[int]) -> None:
+        """One tick more for each symbol."""
+        self._times.append(event_time_ms)
+        self._hashes.extend(contents)
+        if len(self._times) == FRAMES_TOGETHER:
+            self.settle()
+
+    def settle(self) -> None:
+        """Put all into the rings."""
+        if self._times:
+            for place, known in enumerate(self._histories):
+                known.extend(self._times, self._hashes[place :: len(self._histories)])
+            self._times, self._hashes = array("q"), array("q")
 
 
 class History:
@@ -103,8 +144,8 @@ class History:
         self.cadence_ms = cadence_ms
         self.window_ms = window_ms
         self._capacity = self._places(window_ms)
-        self.symbols: dict[str, SymbolHistory] = {}
-        self._together: tuple[Sequence[str], list[SymbolHistory]] = ((), [])
+        self._symbols: dict[str, SymbolHistory] = {}
+        self._together = Together((), [])
         self.periods = array("q")
         self.newest_ms = -1
 
@@ -113,25 +154,52 @@ class History:
         self.symbol(symbol).append(event_time_ms, content)
         self.add_period(event_time_ms)
 
+    @property
+    def symbols(self) -> dict[str, SymbolHistory]:
+        """By name. What is taken out of it is out of date as soon as a frame is appended."""
+        self._together.settle()
+        return self._symbols
+
+    @property
+    def has_siblings(self) -> bool:
+        """Whether there are more symbols than one."""
+        return len(self._symbols) > 1
+
     def symbol(self, symbol: str) -> SymbolHistory:
         """That of one symbol; made where there is none."""
         known = self.symbols.get(symbol)
         if known is None:
-            known = self.symbols[symbol] = SymbolHistory(self._capacity)
+            known = self._symbols[symbol] = SymbolHistory(self._capacity)
         return known
 
-    def known(self, symbols: Sequence[str]) -> list[SymbolHistory] | None:
-        """Those of a frame's symbols; None where one of them is new, or there twice.
-
-        Frame after frame has the same ones, so they are looked up once.
+    def append_frame(self, symbols: Sequence[str], event_time_ms: int, contents: Iterable[int]) -> bool:
+        """Append a tick of this event time for each of these symbols; but only where it is the next one of each: newer,
+        and without a period between. Elsewhere nothing is done: where one of them is new, or there twice, as well.
         """
-        asked, found = self._together
-        if symbols != asked:
-            if not self.symbols.keys() >= (distinct := set(symbols)) or len(distinct) < len(symbols):
-                return None
-            found = [self.symbols[symbol] for symbol in symbols]
-            self._together = (symbols, found)
-        return found
+        if symbols != self._together.symbols and not self._put_together(symbols):
+            return False
+        oldest_ms, newest_ms = self._together.newest_ms()
+        period_before_ms = event_time_ms - event_time_ms % self.cadence_ms - self.cadence_ms
+        if not period_before_ms <= oldest_ms <= newest_ms < event_time_ms:
+            return False
+        self._together.append(event_time_ms, contents)
+        return True
+
+    def _put_together(self, symbols: Sequence[str]) -> bool:
+        """Frame after frame has the same symbols, so they are looked up once."""
+        distinct = set(symbols)
+        if len(distinct) < len(symbols) or not self._symbols.keys() >= distinct:
+            return False
+        self._together.settle()
+        self._together = Together(symbols, [self._symbols[symbol] for symbol in symbols])
+        return True
+
+    def all_seen_since(self, event_time_ms: int) -> bool:
+        """Whether each symbol had a tick then or later."""
+        together = self._together
+        if together.symbols and len(together.symbols) == len(self._symbols):
+            return together.newest_ms()[0] >= event_time_ms
+        return min(map(newest_of, self.symbols.values()), default=event_time_ms) >= event_time_ms
 
     def add_period(self, event_time_ms: int) -> None:
         """Some symbol had a tick then."""
@@ -150,8 +218,8 @@ class History:
         to be remembered, within bounds: a frame of another year must not take gigabytes.
         """
         self._capacity = self._places(self.window_ms) + min(places, MOST_PLACES)
-        self.symbols.clear()
-        self._together = ((), [])
+        self._together = Together((), [])
+        self._symbols.clear()
         del self.periods[:]
         self.newest_ms = -1
 
@@ -165,12 +233,13 @@ class History:
 
     def roll_back(self, passed: Mapping[str, int]) -> None:
         """Forget every tick newer than what the topic was seen to hold (``passed``: newest event time by symbol)."""
-        self._together = ((), [])
-        for symbol in list(self.symbols):
+        symbols = self.symbols
+        self._together = Together((), [])
+        for symbol in list(symbols):
             if symbol in passed:
-                self.symbols[symbol].keep_to(passed[symbol])
+                symbols[symbol].keep_to(passed[symbol])
             else:
-                del self.symbols[symbol]
+                del symbols[symbol]
         self.newest_ms = max(passed.values(), default=-1)
         del self.periods[bisect_left(self.periods, self.newest_ms // self.cadence_ms + 1) :]
 

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 
 from connector.core import witness
-from connector.core.admit import GONE_AFTER_MS, History, newest_of
+from connector.core.admit import GONE_AFTER_MS, History
 from connector.core.ledger_events import EVERY_SYMBOL, EventKind, FeedEvent
 from connector.core.values import Reject
 from connector.core.witness import Span
@@ -96,10 +96,9 @@ class GapFinder:
                 yield FeedEvent(EventKind.SYMBOL_VANISHED, symbol, event_time_ms)
 
     def _unseen(self, now_ms: int) -> Iterator[str]:
-        symbols = self._history.symbols
-        if min(map(newest_of, symbols.values()), default=now_ms) >= now_ms - GONE_AFTER_MS:
+        if self._history.all_seen_since(now_ms - GONE_AFTER_MS):
             return  # as nearly always
-        for symbol, known in symbols.items():
+        for symbol, known in self._history.symbols.items():
             refused_ms = self._refused_ms.get(symbol, known.newest)
             if self._history.went_on_without(max(known.newest, refused_ms), now_ms):
                 yield symbol

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 from typing import NamedTuple
 
-from connector.core.admit import CONTENT_UNKNOWN, Admission, History, append_all, content_hash, newest_of
+from connector.core.admit import CONTENT_UNKNOWN, Admission, History, content_hash
 from connector.core.dead_letters import DeadLetter, RecentRejects
 from connector.core.encode import RecordEncoder
 from connector.core.feed_time import FeedTime
@@ -206,7 +206,7 @@ class Pipeline:
     def _admit(self, normalized: Normalized, frame: Frame, batch: Batch) -> None:
         """All ticks of a frame, and what its period begins or ends."""
         ticks = Ticks.of(normalized.ticks)
-        frame_time_ms = self._feed_time.of(ticks, frame.received_at_ns, has_siblings=len(self._history.symbols) > 1)
+        frame_time_ms = self._feed_time.of(ticks, frame.received_at_ns, has_siblings=self._history.has_siblings)
         if frame.origin is not Origin.REST:
             for _, earlier, rows in self._rest_rows.before(frame_time_ms):
                 self._take(rows, earlier, batch)
@@ -226,21 +226,16 @@ class Pipeline:
 
         Such ticks have nothing to be told or refused, so they need not be looked at one by one.
         """
-        symbols, times = ticks.symbols, ticks.event_times_ms
-        event_time_ms, cadence = times[0], self._history.cadence_ms
-        known = self._history.known(symbols)
-        if frame.origin is Origin.REST or known is None:
-            return False
-        newest = list(map(newest_of, known))
-        period_before_ms = event_time_ms - event_time_ms % cadence - cadence
-        if not (
-            times.count(event_time_ms) == len(times) and period_before_ms <= min(newest) and max(newest) < event_time_ms
+        symbols, times, contents = ticks.symbols, ticks.event_times_ms, ticks.contents
+        if (
+            frame.origin is Origin.REST
+            or times.count(times[0]) < len(times)
+            or not self._history.append_frame(symbols, times[0], map(content_hash, contents))
         ):
             return False
-        append_all(known, event_time_ms, map(content_hash, ticks.contents))
         batch.symbols += symbols
         batch.event_times_ms += times
-        batch.values += self._encoder.encode_all(ticks.contents, frame.received_at_ns // 1_000_000, frame.origin)
+        batch.values += self._encoder.encode_all(contents, frame.received_at_ns // 1_000_000, frame.origin)
         return True
 
     def _admit_each(

@@ -8,7 +8,6 @@ from connector.core.admit import (
     Admission,
     History,
     SymbolHistory,
-    append_all,
     content_hash,
 )
 
@@ -122,40 +121,71 @@ def test_a_frame_of_another_year_takes_no_gigabytes() -> None:
     assert len(topic.symbols["BTCUSD"]._times) < 100_000
 
 
-def test_the_symbols_of_a_frame_are_found_together_or_not_at_all() -> None:
+def test_a_frame_is_appended_whole_or_not_at_all() -> None:
     topic = history(("BTCUSD", 1000, 11), ("ETHUSD", 1000, 12))
-    both = ("ETHUSD", "BTCUSD")
-    found = topic.known(both)
-    assert found == [topic.symbols[symbol] for symbol in both]
-    assert topic.known(("ETHUSD", "BTCUSD")) is found
-    assert topic.known(("ETHUSD", "ETHUSD")) is None
-    assert topic.known(("ETHUSD", "NEWUSD")) is None
+    both = ["ETHUSD", "BTCUSD"]
+    assert not topic.append_frame(["ETHUSD", "ETHUSD"], 2000, [22, 23])
+    assert not topic.append_frame(["ETHUSD", "NEWUSD"], 2000, [22, 23])
+    assert not topic.append_frame(both, 1000, [22, 23])
+    assert not topic.append_frame(both, 3000, [22, 23]), "a period is missing"
+    assert topic.append_frame(both, 2000, [22, 21])
+    assert topic.append_frame(both, 3999, [32, 31])
+    assert not topic.append_frame(both, 3999, [32, 31])
+    assert not topic.append_frame(both, 5000, [42, 41])
+    assert admission(topic, "ETHUSD", 2000, 22) is Admission.DUPLICATE
+    assert admission(topic, "BTCUSD", 3999, 32) is Admission.CONFLICT
+    topic.add("ETHUSD", 4000, 42)
+    assert not topic.append_frame(both, 4000, [42, 41])
+    assert topic.append_frame(both, 4500, [52, 51])
 
 
-def test_what_was_found_together_is_looked_up_anew_once_the_topic_is_read_anew() -> None:
+def test_a_frame_before_which_one_symbol_alone_skipped_a_period_is_not_appended() -> None:
+    topic = history(("BTCUSD", 1000, 11), ("ETHUSD", 1000, 12), ("BTCUSD", 2000, 21))
+    assert not topic.append_frame(["ETHUSD", "BTCUSD"], 3000, [32, 31])
+
+
+def test_what_was_appended_together_is_forgotten_with_the_rest() -> None:
     topic = history(("BTCUSD", 1000, 11), ("ETHUSD", 1000, 12))
-    both = ("ETHUSD", "BTCUSD")
-    assert topic.known(both)
+    both = ["ETHUSD", "BTCUSD"]
+    assert topic.append_frame(both, 2000, [22, 21])
     topic.roll_back({"BTCUSD": 1000})
-    assert topic.known(both) is None
-    topic.add("ETHUSD", 2000, 22)
-    assert topic.known(both) == [topic.symbols[symbol] for symbol in both]
+    assert admission(topic, "BTCUSD", 2000, 21) is Admission.NEW
+    assert not topic.append_frame(both, 2000, [22, 21]), "ETHUSD is new"
+    topic.add("ETHUSD", 1000, 12)
+    assert topic.append_frame(both, 2000, [22, 21])
     topic.clear()
-    assert topic.known(both) is None
+    assert not topic.append_frame(both, 3000, [32, 31])
+    assert not topic.symbols
 
 
-@given(st.integers(1, 9), st.lists(st.integers(0, 40), unique=True).map(sorted))
-def test_appending_to_all_is_appending_to_each(capacity: int, times: list[int]) -> None:
-    together, one_by_one = ([SymbolHistory(capacity) for _ in range(3)] for _ in range(2))
-    for event_time_ms in times:
-        append_all(together, event_time_ms, [7, 8, 9])
-        for ring, content in zip(one_by_one, (7, 8, 9), strict=True):
-            ring.append(event_time_ms, content)
-    for ring, other in zip(together, one_by_one, strict=True):
-        assert ring.newest == other.newest
-        for event_time_ms in range(42):
-            for content in (7, 8, 9):
-                assert ring.admission(event_time_ms, content) is other.admission(event_time_ms, content)
+@given(
+    st.lists(st.tuples(st.sampled_from(["ABC", "AB", "CBA", "D", "DABC"]), st.integers(0, 1), st.booleans())),
+    st.integers(0, 120),
+)
+def test_frames_and_ticks_one_by_one_come_to_the_same(frames: list[tuple[str, int, bool]], since_ms: int) -> None:
+    together, one_by_one = history(), history()
+    for made in (together, one_by_one):
+        made._capacity = 40  # so that rings are gone round
+        for symbol in "ABCD":
+            made.add(symbol, 0, 1)
+    for number, (symbols, step, looks) in enumerate(frames * 20):
+        event_time_ms, contents = number * 300 + step, [number + ord(symbol) for symbol in symbols]
+        if not together.append_frame(list(symbols), event_time_ms, contents):
+            for symbol, content in zip(symbols, contents, strict=True):
+                together.add(symbol, event_time_ms, content)
+        for symbol, content in zip(symbols, contents, strict=True):
+            one_by_one.add(symbol, event_time_ms, content)
+        if looks:
+            seen = event_time_ms - 10 * since_ms
+            assert together.all_seen_since(seen) == all(each.newest >= seen for each in one_by_one.symbols.values())
+    for symbol, other in one_by_one.symbols.items():
+        ring = together.symbols[symbol]
+        assert (ring._times, ring._hashes, ring._at, ring.newest) == (
+            other._times,
+            other._hashes,
+            other._at,
+            other.newest,
+        )
 
 
 def test_a_sink_that_says_no_more_than_its_newest() -> None:

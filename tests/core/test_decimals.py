@@ -38,11 +38,17 @@ EXACT = [
     ("12.5e-1", 125_000_000),
     ("100000e-13", 1),
     ("0.000000000001e5", 10),
+    ("90071992.5474099", 9_007_199_254_740_990),
+    ("90071992.54740991", 2**53 - 1),
+    ("90071992.54740993", 2**53 + 1),
 ]
 REFUSED = [
     ("0.123456789", Reason.SCALE),
     ("1e-9", Reason.SCALE),
     ("-0.000000001", Reason.SCALE),
+    ("1.000000000000000001", Reason.SCALE),  # a double would have lost the digit
+    ("0.00000001000000000000000000000001", Reason.SCALE),
+    ("90071992.547409910000000001", Reason.SCALE),
     ("1e-400", Reason.SCALE),
     ("1e-99999999999999999999999", Reason.SCALE),
     ("10000000000", Reason.PRECISION),
@@ -171,6 +177,46 @@ def test_any_text_is_exact_or_refused(text: str, decimal_type: tuple[int, int]) 
         value = unscaled(text, precision, scale)
         assert Decimal(f"{value}E-{scale}") == Decimal(text)
         assert abs(value) < 10**precision
+
+
+digits = st.text("0123456789", max_size=18)
+
+
+@given(st.lists(st.tuples(digits, st.just("."), digits).map("".join) | digits, min_size=4, max_size=6), TYPES)
+def test_no_number_of_a_column_loses_a_digit(texts: list[str], decimal_type: tuple[int, int]) -> None:
+    precision, scale = decimal_type
+    write, column = decimal_writer(precision, scale), DecimalColumn(precision, scale)
+    for text in texts:
+        for same in (text, text[:16]):
+            outcome = outcome_of(lambda: write(same))  # noqa: B023 - called at once
+            assert outcome_of(lambda: column([same] * 4)[0]) == outcome  # noqa: B023
+    assert outcome_of(lambda: b"".join(column(texts))) == outcome_of(lambda: b"".join(map(write, texts)))
+
+
+@given(st.lists(st.text('0123456789.-+eE ,[]{}"\\\n\t', max_size=16), min_size=4, max_size=6))
+def test_no_text_of_a_column_is_read_together_with_its_neighbours(texts: list[str]) -> None:
+    together = outcome_of(lambda: b"".join(DecimalColumn(18, 8)(texts)))
+    assert together == outcome_of(lambda: b"".join(map(decimal_writer(18, 8), texts)))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["1e8,2", "3", "4", "5"],
+        ["1", "2", "3e8,4", '"5"'],
+        ["[1", "2]", "3", "4", "5"],
+        ['"1', '2"', "3", "4", "5"],
+        ["1", "2", "3", "[]"],
+        ["1", "2", "3", "4e8,"],
+        ["1", "2", "3", "4e8],[5"],
+        ["1", "2", "3", '4e8,"5"'],
+        ["1", "2", "3", "true,4"],
+    ],
+)
+def test_what_would_be_json_is_no_decimal(texts: list[str]) -> None:
+    with pytest.raises(Unfit) as caught:
+        DecimalColumn(18, 8)(texts)
+    assert caught.value.reason is Reason.NOT_A_DECIMAL
 
 
 def outcome_of(make: Callable[[], bytes]) -> bytes | tuple[Reason, str]:

@@ -182,6 +182,6 @@ def test_a_writer_that_differs_from_fastavro_is_found_at_start(kind: Kind, monke
 
 
 def test_a_column_that_differs_from_fastavro_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DecimalColumn, "_encode_digits", lambda self, texts: [b"\x02\x00"] * len(texts))
+    monkeypatch.setattr(DecimalColumn, "_together", lambda self, column: [b"\x02\x00"] * len(column))
     with pytest.raises(SchemaFileError, match=r"field 'index_price'"):
         RecordEncoder(SCHEMA, 1)
