@@ -34,6 +34,7 @@ __all__ = ["AtBound", "Entry", "Journal"]
 AtBound = Literal["drop-oldest", "drop-newest"]
 
 _UPKEEP_S = 1.0
+_REMOVED_EVERY_BYTES = 4 * 1024 * 1024
 _TELL_DROPS_EVERY_S = 10.0
 _READ_PATIENCE_S = 10.0
 _INCOMING_LIMIT_BYTES = 32 * 1024 * 1024
@@ -105,6 +106,7 @@ class Journal:
         )
         self._next_seq = 1
         self._upkeep_at = 0.0
+        self._kept_bytes = 0
 
     def open(self) -> None:
         """Takes the lock and opens the file; what it holds is readable afterwards.
@@ -309,6 +311,7 @@ class Journal:
             self._newest = entries[-1].seq
             self._look_at_store()
             self._readable.notify_all()
+        self._remove_early()
         self._give_up_frames([entry.frame for entry in gone if entry.seq > self._store.stored_through], "drop-oldest")
 
     def _within_bounds(self, frames: list[Frame]) -> list[Frame]:
@@ -366,12 +369,19 @@ class Journal:
             if self._incoming:  # they come first; the rest goes next time
                 return
 
+    def _remove_early(self) -> None:
+        """In a backlog: pages that are free, and used again, before the log is copied, are copied once."""
+        if self._store.size_bytes > self._kept_bytes + _REMOVED_EVERY_BYTES:
+            self._store.remove_some(self._trimmed)
+            self._kept_bytes = self._store.size_bytes
+
     def _upkeep(self, *, last: bool) -> None:
         if self._store.retry_due(now=last):
             self._store.try_again(tuple(self._skipped), self._next_seq)
         if self._store.healthy:
             self._skipped.clear()
         self._remove_trimmed()
+        self._kept_bytes = self._store.size_bytes
         if self._at_bound == "drop-oldest" and self._too_old():
             self._drop_oldest(0)
         before_ms = self._clock_ns() // 1_000_000 - _WITNESS_KEPT_MS
