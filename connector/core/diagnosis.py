@@ -143,11 +143,20 @@ def _of_a_still_topic(status: Status) -> str:
         return ""
     is_off = abs(status.feed_ahead_ms or 0) > OFF_AFTER_MS
     answered = f"Kafka last answered {_age(status, status.kafka.answered_at_ms)} ago" if status.kafka.servers else ""
-    why = status.kafka.held_back or (_offset(status) if is_off else answered)
+    why = status.kafka.held_back or _last_error(status) or (_offset(status) if is_off else answered)
     return (
         f"The feed advances, and the topic does not: {_no_tick_since(status, status.topic_event_time_ms)}"
         f"{f' ({why})' if why else ''}; {_waiting(status)}."
     )
+
+
+def _last_error(status: Status) -> str:
+    """Where the topic has not gone on since."""
+    kafka = status.kafka
+    since_ms = max(kafka.committed_at_ms or 0, status.topic_event_time_ms or 0)
+    if not kafka.problem or (kafka.problem_at_ms or 0) < since_ms:
+        return ""
+    return f"the last error, {_age(status, kafka.problem_at_ms)} ago: {kafka.problem}"
 
 
 def _of_one_connection(status: Status) -> str:

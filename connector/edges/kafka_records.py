@@ -88,7 +88,7 @@ class Outbox:
         """Topic, partitions and keys of the symbols above."""
 
     def records(self, batch: Batch) -> Iterator[Records]:
-        """The records, and the latest ones.
+        """The records, the latest ones, and tombstones behind these.
 
         Batch after batch has the same symbols, live and in a backlog: what follows from them is kept.
         """
@@ -97,6 +97,10 @@ class Outbox:
             self._columns = list(self._looked_up(batch.symbols))
         for topic, partitions, keys in self._columns:
             yield Records(topic, partitions, keys, batch.values, batch.event_times_ms)
+        if (latest := self._options.latest_topic) is not None and (tombstones := batch.tombstones):
+            keys = [self._keys[each.symbol] for each in tombstones]
+            places = list(map(self._latest_places.__getitem__, keys))
+            yield Records(latest, places, keys, [None] * len(keys), [each.event_time_ms for each in tombstones])
 
     def _looked_up(self, symbols: list[str]) -> Iterator[tuple[str, list[int], list[bytes]]]:
         topic, latest = self._options.topic, self._options.latest_topic
@@ -106,12 +110,7 @@ class Outbox:
                 yield name, list(map(places.__getitem__, keys)), keys
 
     def others(self, batch: Batch) -> Iterator[Outgoing]:
-        """Tombstones, dead letters, ledger entries."""
-        latest = self._options.latest_topic
-        if latest is not None:
-            for tombstone in batch.tombstones:
-                key = tombstone.symbol.encode()
-                yield latest, self._latest_places[key], key, None, tombstone.event_time_ms, None
+        """Dead letters, ledger entries."""
         for letter in batch.letters:
             yield self.letter(letter)
         for event in batch.events:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, repeat
 from operator import length_hint
-from typing import Protocol
+from typing import Protocol, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -19,6 +19,10 @@ from connector.edges.kafka_clients import Complaints, Properties, new_producer, 
 from connector.edges.kafka_statistics import Statistics
 
 COMMIT_TIMEOUT_S = 40.0
+COMMIT_STEP_S = 1.0
+"""Where a record was refused, those behind it may never be answered; only a call that begins anew says so."""
+FLUSH_STEP_S = 0.15
+"""From 0.2 s on, confluent-kafka goes on with callbacks after one has failed, and they fail for that."""
 TRANSACTION_TIMEOUT_MS = 60_000
 
 WHOLE_BATCHES: Properties = {"linger.ms": 50}
@@ -27,6 +31,11 @@ is handed over."""
 
 ANSWERS: Properties = {"delivery.report.only.error": False}
 """For the records that are asked about, one by one."""
+
+NO_HOLES: Properties = {"enable.gapless.guarantee": True, "message.timeout.ms": int(2 * COMMIT_TIMEOUT_S * 1000)}
+"""For a producer without transactions: of a partition, nothing is written behind a record that was refused, nor behind
+one that waited for too long, as it waits longer than we do. Else a symbol's next tick would shut it out. Only of a
+producer's first request do brokers not know what is missing behind it."""
 
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
 ABORT_TIMEOUT_S = 5.0
@@ -50,7 +59,7 @@ class Records:
     topic: str
     partitions: Sequence[int]
     keys: Sequence[bytes]
-    values: Sequence[bytes]
+    values: Sequence[bytes | None]
     timestamps_ms: Sequence[int]
 
     def beyond(self, count: int) -> Iterable[Outgoing]:
@@ -77,33 +86,29 @@ Written = Mapping[str, Mapping[int, Acknowledged]]
 class Deliveries:
     """What the broker answers for one write.
 
-    Where records in columns came to stand is asked of the first and the last of each partition only: an answer for
-    each is a call from C with a message made for it, 0.2 µs.
+    Of records in columns the first and the last of each partition are asked about only: an answer for each is a call
+    from C with a message made for it, 0.2 µs. It is enough: where one is refused, none behind it is written, or it was
+    in one request with the first (:data:`NO_HOLES`); and it fails a transaction.
     """
 
     def __init__(self) -> None:
-        self.failures: list[KafkaError] = []
+        self.failures: list[str] = []
         self._offsets: dict[tuple[str, int], list[int]] = {}
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
-        self.failed(error, message)
-        if error is None:
-            offset = message.offset()
-            where = (message.topic() or "", message.partition() or 0)
-            self._offsets.setdefault(where, []).append(-1 if offset is None else offset)
-
-    def failed(self, error: KafkaError | None, _: Message) -> None:
-        """For the records in between, where no transaction fails with one that is refused: the offsets add up all the
-        same if another process's record stands in its place."""
+        topic, partition = message.topic() or "", message.partition() or 0
         if error is not None:
-            self.failures.append(error)
+            self.failures.append(f"{topic} [{partition}]: {error.str()} ({error.name()})")
+        else:
+            offset = message.offset()
+            self._offsets.setdefault((topic, partition), []).append(-1 if offset is None else offset)
 
-    def of_first_and_last(self, records: Records, between: OnDelivery | None) -> list[OnDelivery | None]:
-        """For each record: who is to hear of it. ``between``: for all but the first and the last."""
-        heard_by = [between] * len(records.partitions)
-        backwards = records.partitions[::-1]
-        for partition in set(records.partitions):
-            heard_by[records.partitions.index(partition)] = heard_by[-1 - backwards.index(partition)] = self
+    def of_first_and_last(self, partitions: Sequence[int]) -> list[OnDelivery | None]:
+        """For each record: who is to hear of it."""
+        heard_by: list[OnDelivery | None] = [None] * len(partitions)
+        backwards = partitions[::-1]
+        for partition in set(partitions):
+            heard_by[partitions.index(partition)] = heard_by[-1 - backwards.index(partition)] = self
         return heard_by
 
     def written(self, *, markers: int) -> Written:
@@ -130,7 +135,10 @@ class Writer(Protocol):
     """Whoever may write to the topic."""
 
     def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
-        """Return when all is acknowledged; raise :class:`WriteError` otherwise."""
+        """Return when all is acknowledged, and where the records stand; raise :class:`WriteError` otherwise.
+
+        No record is in the topic without the others: gaps that it ends are not found again.
+        """
 
     def serve(self) -> None:
         """Hear what the client has to say; to be called now and then, as it keeps that until then."""
@@ -170,12 +178,11 @@ class TransactionalWriter:
 
     def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
-        producer = self._producer
         try:
-            producer.begin_transaction()
-            # One that is refused fails the whole transaction.
-            deliveries = _produce(producer, records, others, deadline, all_answer=False)
-            producer.commit_transaction(max(1.0, deadline - time.monotonic()))
+            self._producer.begin_transaction()
+            produce_all(self._producer, others, deadline)  # one that is refused fails the whole transaction
+            deliveries = produce_records(self._producer, records, deadline)
+            self._commit(deadline)
         except KafkaException as error:
             kafka_error = error.args[0]
             if kafka_error.txn_requires_abort():
@@ -184,6 +191,17 @@ class TransactionalWriter:
                 f"{kafka_error.str()} ({kafka_error.name()})", fenced=kafka_error.code() in _FENCED
             ) from error
         return deliveries.written(markers=1)
+
+    def _commit(self, deadline: float) -> None:
+        """In steps: a call that has timed out is to be made again, and goes on where it was."""
+        while True:
+            try:
+                self._producer.commit_transaction(COMMIT_STEP_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._TIMED_OUT or time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     def _abort(self) -> None:
         """An open transaction hides everything behind it from readers; where aborting fails too, the next
@@ -208,28 +226,40 @@ class PlainWriter:
     def __init__(self, properties: Properties, tell: Tell) -> None:
         self._statistics = Statistics("writer", tell)
         self._producer = new_producer(
-            {
-                "message.timeout.ms": int(COMMIT_TIMEOUT_S * 1000),
-                **WHOLE_BATCHES,
-                **producer_properties(properties),
-                **ANSWERS,
-            },
+            {**WHOLE_BATCHES, **producer_properties(properties), **ANSWERS, **NO_HOLES},
             Complaints("writer", tell),
             stats_cb=self._statistics,
         )
 
     def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
         deadline = time.monotonic() + COMMIT_TIMEOUT_S
+        answers = Deliveries()
         try:
-            deliveries = _produce(self._producer, records, others, deadline, all_answer=True)
+            produce_all(self._producer, others, deadline, repeat(answers))
+            self._wait_for(answers, deadline)
+            deliveries = produce_records(self._producer, records, deadline)
+            self._wait_for(deliveries, deadline)
         except KafkaException as error:
-            raise WriteError(f"{error.args[0].str()} ({error.args[0].name()})", fenced=False) from error
-        waiting = self._producer.flush(max(1.0, deadline - time.monotonic()))
-        failures = deliveries.failures
-        if waiting or failures:
-            problem = failures[0].str() if failures else "the broker does not answer"
-            raise WriteError(f"not all records are acknowledged: {problem}", fenced=False)
+            cause = self._cause(error.args[0])
+            raise WriteError(f"{cause.str()} ({cause.name()})", fenced=False) from error
         return deliveries.written(markers=0)
+
+    def _cause(self, error: KafkaError) -> KafkaError:
+        """What became of a client that takes nothing more is told once, where it is served."""
+        if error.code() == KafkaError._FATAL:
+            try:
+                self._producer.poll(0)
+            except KafkaException as told:
+                return cast(KafkaError, told.args[0])
+        return error
+
+    def _wait_for(self, deliveries: Deliveries, deadline: float) -> None:
+        while waiting := self._producer.flush(FLUSH_STEP_S):
+            if deliveries.failures or time.monotonic() > deadline:
+                break
+        if waiting or deliveries.failures:
+            problem = deliveries.failures[0] if deliveries.failures else "the broker does not answer"
+            raise WriteError(f"not all records are acknowledged: {problem}", fenced=False)
 
     def serve(self) -> None:
         self._producer.poll(0)
@@ -242,14 +272,11 @@ class PlainWriter:
         self._statistics.end()
 
 
-def _produce(
-    producer: Producer, records: Iterable[Records], others: Iterable[Outgoing], deadline: float, *, all_answer: bool
-) -> Deliveries:
+def produce_records(producer: Producer, records: Iterable[Records], deadline: float) -> Deliveries:
+    """Hand all to librdkafka, as :func:`produce_all` does; the answers are heard when the producer is served."""
     deliveries = Deliveries()
     for each in records:
-        heard_by = deliveries.of_first_and_last(each, deliveries.failed if all_answer else None)
-        produce_columns(producer, each, deadline, heard_by)
-    produce_all(producer, others, deadline, repeat(deliveries))
+        produce_columns(producer, each, deadline, deliveries.of_first_and_last(each.partitions))
     return deliveries
 
 

@@ -178,5 +178,19 @@ def test_what_waits_on_purpose_is_said() -> None:
     )
 
 
+def test_why_what_waits_is_refused_is_said_until_the_topic_goes_on() -> None:
+    said = "ProduceRequest for ticks [2] with 290 message(s) failed: Broker: Message size too large"
+    kafka = replace(STATUS.kafka, problem=said, problem_at_ms=NOW_MS - 4_000, committed_at_ms=NOW_MS - 62_000)
+    status = replace(STATUS, kafka=kafka, topic_event_time_ms=NOW_MS - 62_000, journal_frames=62)
+    assert diagnosis(status) == (
+        "The feed advances, and the topic does not: no tick newer than 07:58:58 (62 s) (the last error, 4.0 s ago: "
+        f"{said}); 62 frames wait in the journal, none lost."
+    )
+    later = replace(status, kafka=replace(kafka, committed_at_ms=NOW_MS - 3_000))
+    of_another = replace(status, role="follower", topic_event_time_ms=NOW_MS - 3_500 - 3_000)
+    assert said not in diagnosis(later)
+    assert said not in diagnosis(replace(of_another, kafka=replace(kafka, problem_at_ms=NOW_MS - 7_000)))
+
+
 def test_a_time_of_day() -> None:
     assert clock_time(NOW_MS + 3_723_999) == "09:02:03"

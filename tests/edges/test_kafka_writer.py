@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
     AdminClient,
     NewTopic,
 )
 
-from connector.edges import kafka_writer
 from connector.edges.kafka_clients import Properties
 from connector.edges.kafka_writer import (
     Acknowledged,
@@ -123,9 +122,9 @@ def test_it_says_where_the_records_of_each_write_stand(stack: LocalStack, topic_
         assert written == {
             topic_name: {
                 0: Acknowledged(begins, begins + 1, begins + 2 + marker),
-                1: Acknowledged(0, 1, 2 + marker),
+                1: Acknowledged(1, 1, 2 + marker),
             }
-        }
+        }, "letters go first, and are not meant"
         assert writer.write([], []) == {}
     finally:
         writer.close()
@@ -134,21 +133,38 @@ def test_it_says_where_the_records_of_each_write_stand(stack: LocalStack, topic_
 @pytest.mark.parametrize("transactional", [True, False])
 @pytest.mark.parametrize("refused", [0, 1, 2])
 def test_a_record_that_the_broker_refuses_is_not_taken_for_written(
-    stack: LocalStack, topic_name: str, monkeypatch: pytest.MonkeyPatch, refused: int, transactional: bool
+    stack: LocalStack, topic_name: str, refused: int, transactional: bool
 ) -> None:
-    """Also where it is neither the first nor the last, and each record has a request of its own."""
-    # Within a transaction librdkafka sends nothing behind it any more, and waits for that as long as it may.
-    monkeypatch.setattr(kafka_writer, "COMMIT_TIMEOUT_S", 2.0)
+    """Also where it is neither the first nor the last, and each record has a request of its own: librdkafka waits for
+    answers to those behind it, for as long as it may."""
     made_for_small_records(stack, topic_name)
     writer = writer_of(stack, topic_name, transactional=transactional, batch_num_messages=1)
+    writer.write([records_of(topic_name, [0])], [])  # from a producer's first request on brokers know what is missing
     sizes = [10, 10, 10]
     sizes[refused] = 5000
     records = Records(topic_name, [0] * 3, [b"key"] * 3, [b"v" * size for size in sizes], [1000] * 3)
+    started = time.monotonic()
     try:
-        with pytest.raises(WriteError):
+        with pytest.raises(WriteError, match=rf"{topic_name} \[0\].*Message size too large"):
             writer.write([records], [])
+        assert time.monotonic() - started < 10
     finally:
         writer.close()
+    assert held(stack, topic_name) == 1 + (0 if transactional else refused), "nothing stands behind it"
+
+
+def held(stack: LocalStack, topic: str, partition: int = 0) -> int:
+    """How many records can be read in a partition."""
+    consumer = Consumer(
+        {"bootstrap.servers": stack.bootstrap_servers, "group.id": "unused", "enable.partition.eof": True}
+    )
+    consumer.assign([TopicPartition(topic, partition, 0)])
+    found = 0
+    while (message := consumer.poll(10)) is not None and message.error() is None:
+        found += 1
+    assert message is not None
+    consumer.close()
+    return found
 
 
 class Interrupted(list[bytes]):
@@ -182,14 +198,15 @@ def test_a_refused_record_is_missed_although_anothers_stands_in_its_place(stack:
         writer.close()
 
 
-def test_a_letter_that_the_broker_refuses_is_not_taken_for_written(stack: LocalStack, topic_name: str) -> None:
+def test_no_record_is_written_where_a_letter_is_refused(stack: LocalStack, topic_name: str) -> None:
     made_for_small_records(stack, topic_name)
     writer = PlainWriter({"bootstrap.servers": stack.bootstrap_servers}, lambda _: None)
     try:
         with pytest.raises(WriteError, match="too large"):
-            writer.write([], [(topic_name, 0, b"key", b"v" * 5000, 1000, None)])
+            writer.write([records_of(topic_name, [0])], [(topic_name, 1, b"key", b"v" * 5000, 1000, None)])
     finally:
         writer.close()
+    assert held(stack, topic_name) == 0, "a gap that this record ends would not be found again"
 
 
 def made_for_small_records(stack: LocalStack, topic: str) -> None:
