@@ -88,6 +88,14 @@ class Passage(NamedTuple):
         return all(min(map(newest, symbols, _UNSEEN)) >= event_time_ms for event_time_ms, symbols in self.marks)
 
 
+class ReadFrame(NamedTuple):
+    """A frame, what the normalizer made of it, and what it waits for."""
+
+    frame: Frame
+    normalized: Normalized
+    passage: Passage
+
+
 class Pipeline:
     """Normalize, admit, encode. The history must hold what the topic holds; admitted ticks join it at once.
 
@@ -133,7 +141,12 @@ class Pipeline:
 
     def passage(self, frame: Frame) -> Passage:
         """What the frame waits for, without admitting it: a replica that does not write."""
-        return self._passage(self._normalizer.normalize(frame), frame)
+        return self.read(frame).passage
+
+    def read(self, frame: Frame) -> ReadFrame:
+        """Without admitting anything of it."""
+        normalized = self._normalizer.normalize(frame)
+        return ReadFrame(frame, normalized, self._passage(normalized, frame))
 
     def leaves_hole(self, passage: Passage) -> bool:
         """Whether periods are missing between the newest in the history and a frame's."""
@@ -164,20 +177,22 @@ class Pipeline:
                 self._refuse(Admission.LATE, tick, normalized, frame, batch)
         return batch.letters
 
-    def add(self, frame: Frame, batch: Batch) -> Passage:
+    def add(self, frame: Frame, batch: Batch) -> None:
+        """Read a frame and put it into the batch."""
+        self.add_read(self.read(frame), batch)
+
+    def add_read(self, read: ReadFrame, batch: Batch) -> None:
         """Put what a frame comes to into the batch; rows from REST first wait for ticks, here.
 
         What is refused of them does not: the frame may leave the journal meanwhile, passed by ticks.
         """
-        normalized = self._normalizer.normalize(frame)
-        passage = self._passage(normalized, frame)
+        frame, normalized, passage = read
         if frame.origin is not Origin.REST or not normalized.ticks:
             self._take(normalized, frame, batch)
-            return passage
+            return
         if normalized.rejects:
             self._take(replace(normalized, ticks=()), frame, batch)
         self._rest_rows.wait(Rows(passage.newest_ms, frame, replace(normalized, rejects=())))
-        return passage
 
     def holds_rows(self) -> bool:
         """Whether rows from REST wait."""

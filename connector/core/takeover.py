@@ -160,20 +160,22 @@ class Request:
     """
 
     _made_at_s: float = float("-inf")
-    _for_outage: bool = False
+    _made_for_outage: bool = False
 
     def is_due(self, now_s: float) -> bool:
-        """Whether to make it, which it then counts as."""
-        due = now_s - self._made_at_s > REQUESTED_EVERY_S
-        if due:
-            self._made_at_s = now_s
-        return due
+        """Whether it may be made."""
+        return now_s - self._made_at_s > REQUESTED_EVERY_S
 
-    def is_due_for_outage(self, now_s: float, *, down: bool) -> bool:
-        """The same for one whose sockets are all down, or not: once each time."""
-        due = down and not self._for_outage and self.is_due(now_s)
-        self._for_outage = down and (self._for_outage or due)
-        return due
+    def is_due_for_outage(self, now_s: float) -> bool:
+        """The same for one whose sockets are all down: once each time."""
+        return not self._made_for_outage and self.is_due(now_s)
+
+    def made(self, now_s: float, *, for_outage: bool = False) -> None:
+        self._made_at_s = now_s
+        self._made_for_outage = self._made_for_outage or for_outage
+
+    def outage_ended(self) -> None:
+        self._made_for_outage = False
 
     def is_open(self, now_s: float) -> bool:
         """Whether the answer may still come."""

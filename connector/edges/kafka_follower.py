@@ -33,7 +33,6 @@ from connector.edges.kafka_writer import Acknowledged
 ASK_TIMEOUT_S = 5.0
 ASKER_KEPT_S = 1.0
 POLL_RECORDS = 2000
-CATCH_UP_S = 0.05
 LAST_ENTRIES = -2000 - 100
 """librdkafka's logical offset of a hundred before the end: who the others are, and what they said just before."""
 TAIL = 1000
@@ -95,8 +94,6 @@ class Follower:
         self._positions: dict[int, int] = {}
         self._own: dict[int, Acknowledged] = {}
         self._left_out: Set[int] = frozenset()
-        self._is_acknowledged = False
-        self._lags = False
         self._names: dict[bytes, str] = {}
         self.passed: dict[str, int] = {}
         self.newest_ms = -1
@@ -170,11 +167,6 @@ class Follower:
         """Take all that has come; wait for it so long at most. True where another process than this one wrote some:
         ticks that this process wrote are in the history already, and no tick is written twice by one process.
         """
-        if not self._is_acknowledged:
-            self._leave_out(frozenset())
-        if self._lags:
-            timeout_s = max(timeout_s, CATCH_UP_S)
-        self._is_acknowledged = self._lags = False
         foreign = False
         while messages := self._open_consumer().consume(POLL_RECORDS, timeout=timeout_s):
             foreign = self._take(messages) or foreign
@@ -189,14 +181,15 @@ class Follower:
         where: Mapping[int, Acknowledged],
         *,
         more: bool,
-    ) -> int:
-        """Records of this process are in the topic; ``more`` are about to be written. How many this was taken for.
+    ) -> bool:
+        """Records of this process are in the topic; ``more`` are about to be written. Whether this was taken for
+        reading them.
 
         While a backlog is written, this stands for reading them, which would cost a sixth of all that a record costs.
         It is as good: where they begin at the very offset that was read to, and take no more offsets than they are,
         nobody else wrote anything before or between them. Where that is not so, they are read, and so is what
-        others wrote. A partition that has none of them is read in any case, and all are as soon as :meth:`poll` is
-        called with nothing new acknowledged: between two frames of a live feed, others are heard.
+        others wrote. A partition that has none of them is read in any case. Call :meth:`read_all` when nothing more is
+        written: between two frames of a live feed, others are heard.
         """
         self._note_positions(where.keys() - self._left_out)
         is_next = (
@@ -205,15 +198,18 @@ class Follower:
             and all(self._next_offset(partition) == each.first <= each.last for partition, each in where.items())
         )
         self._own.update(where)
-        self._lags = more and not is_next
-        self._is_acknowledged = is_next and (more or where.keys() <= self._left_out)
-        if self._is_acknowledged:
-            self._leave_out(where.keys())
+        is_taken = is_next and (more or where.keys() <= self._left_out)
+        self._leave_out(where.keys() if is_taken else frozenset())
+        if is_taken:
             self.passed.update(zip(symbols, event_times_ms, strict=True))  # of a symbol's, the last is the newest
             self.newest_ms = max(self.newest_ms, max(event_times_ms))
             # Not beyond the last record: the commit's marker may yet have to be written.
             self._positions.update({partition: each.last + 1 for partition, each in where.items()})
-        return len(symbols) if self._is_acknowledged else 0
+        return is_taken
+
+    def read_all(self) -> None:
+        """Read all partitions again."""
+        self._leave_out(frozenset())
 
     def _next_offset(self, partition: int) -> int:
         """Where the next record comes to stand, if nobody has written what was not read."""
@@ -299,7 +295,7 @@ class Follower:
 
     def read_to(self, ends: dict[int, int], timeout_s: float) -> None:
         """Read until every partition is at its end offset: however long that is, as long as it gets on."""
-        self._leave_out(frozenset())
+        self.read_all()
         deadline = time.monotonic() + timeout_s
         while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
             if time.monotonic() > deadline:

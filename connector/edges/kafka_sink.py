@@ -35,7 +35,7 @@ from connector.core.ledger_events import EventEncoder, EventKind
 from connector.core.normalize import Normalizer
 from connector.core.pipeline import Batch, Passage, Pipeline
 from connector.core.takeover import Request, Standing, TakeoverRule
-from connector.core.values import Frame, Origin
+from connector.core.values import Frame
 from connector.core.waiting import WaitingFrames
 from connector.core.witness import ADVANCING, DOWN
 from connector.edges.journal import Entry, Journal
@@ -54,6 +54,7 @@ from connector.edges.sink_thread import (
 )
 
 PARTITIONS_CHECKED_EVERY_S = 10.0
+CATCH_UP_S = 0.05
 RETRY_AFTER_S = 1.0
 REST_HELD_TAKEOVERS = 4.0
 """Rows from REST wait for so many times the time after which another replica takes over."""
@@ -141,7 +142,8 @@ class Sink(SinkThread):
         self._waiting = WaitingFrames()
         self._held_since: float | None = None
         self._request = Request()
-        self._acknowledged = 0
+        self._lags = False
+        """While more waits to be written, its own records are yet to be read."""
         self._watched_at = 0.0
         self._partitions_at = 0.0
         self._trimmed_at = 0.0
@@ -250,6 +252,8 @@ class Sink(SinkThread):
                 wrote = self._write(self._writer)
             else:
                 self._wait_in_line()
+            if not wrote:
+                self._follower.read_all()
             self._look_after(wrote=wrote)
             self._waiting_for = ""
         except RetryableError as error:
@@ -275,20 +279,28 @@ class Sink(SinkThread):
         """Read back what the topic holds, and trim the journal by it."""
         if not self._follower.is_open:
             self._open_follower(self._follower.partitions)
-        before = self._follower.records - self._acknowledged
-        foreign = self._follower.poll(0.0 if self._writer is not None else 0.1)
+        before = self._follower.records
+        foreign = self._follower.poll(self._reads_for_s())
         now = time.monotonic()
         if followed := self._follower.records - before:
-            self._acknowledged = 0
-            self._answered()
-            self._rule.advanced(self._follower.newest_ms)
-            self._tell(Followed(followed, self._follower.newest_ms))
+            self._advanced(followed)
         else:
             self._rule.watched(now - self._watched_at)
         self._watched_at = now
         if foreign and self._writer is not None:
             self._drop_writer("another replica writes")
         self._trim()
+
+    def _reads_for_s(self) -> float:
+        if self._writer is None:
+            return 0.1
+        return CATCH_UP_S if self._lags else 0.0  # or it would not catch up as long as there is a backlog
+
+    def _advanced(self, records: int) -> None:
+        """The topic did, by so many records, as far as this replica knows."""
+        self._answered()
+        self._rule.advanced(self._follower.newest_ms)
+        self._tell(Followed(records, self._follower.newest_ms))
 
     def _hear(self, value: bytes) -> None:
         """What another replica says in the ledger."""
@@ -357,7 +369,6 @@ class Sink(SinkThread):
             return
         if rule.must_call(standing, chance=chance):
             rule.called()
-            self._request.is_due(time.monotonic())
             self._want_writer("lacks ticks")
         answers = rule.is_asked and standing.has_next
         if rule.due(standing, answer_s=0.0, chance=chance):
@@ -429,6 +440,7 @@ class Sink(SinkThread):
 
     def _write(self, writer: Writer) -> bool:
         """Whether something was written: the next frame is likely a while away."""
+        self._lags = False
         self._ask_while_down()
         batch = Batch()
         passages: list[tuple[int, Passage]] = []
@@ -446,10 +458,7 @@ class Sink(SinkThread):
         through = passages[-1][0] if passages else self._cursor
         more = self._journal.newest_seq > through
         try:
-            if not batch.empty:
-                written = writer.write(self._outbox.records(batch), self._outbox.others(batch))
-                where = written.get(self._options.topic, {})
-                self._acknowledged = self._follower.acknowledged(batch.symbols, batch.event_times_ms, where, more=more)
+            written = {} if batch.empty else writer.write(self._outbox.records(batch), self._outbox.others(batch))
         except WriteError as error:
             self._problem = (str(error), _now_ms())
             self._tell(TransactionFailed(str(error), error.fenced))
@@ -458,6 +467,11 @@ class Sink(SinkThread):
         if not batch.empty:
             self._answered()
             self._committed_at_ms = _now_ms()
+        where = written.get(self._options.topic, {})
+        if self._follower.acknowledged(batch.symbols, batch.event_times_ms, where, more=more):
+            self._advanced(len(batch.symbols))
+        else:
+            self._lags = more
         self._cursor = through
         self._waiting.extend(passages)
         if batch.frames:
@@ -472,9 +486,11 @@ class Sink(SinkThread):
         passages: list[tuple[int, Passage]] = []
         since_ms = self._unbroken_since_ms()
         for entry in self._journal.read(self._cursor, max_frames=FRAMES_A_STEP, max_bytes=BYTES_A_STEP):
-            if self._lacks_ticks_before(entry.frame, since_ms) and (passages or self._ask("lacks ticks")):
+            read = self._pipeline.read(entry.frame)
+            if self._lacks_ticks_before(read.passage, since_ms) and (passages or self._ask("lacks ticks")):
                 break  # what comes before the hole is written before another is asked for what follows
-            passages.append((entry.seq, self._pipeline.add(entry.frame, batch)))
+            self._pipeline.add_read(read, batch)
+            passages.append((entry.seq, read.passage))
             if len(batch.values) >= self._options.max_records:
                 break
         return passages
@@ -493,20 +509,21 @@ class Sink(SinkThread):
 
     def _ask_while_down(self) -> None:
         # Not before its last ticks are written, or they would look like an answer.
-        down = self._cursor >= self._journal.newest_seq and not self._stop.is_set() and self._feed_state() == DOWN
-        if self._request.is_due_for_outage(time.monotonic(), down=down):
-            self._want_writer("feed down")
+        if self._cursor < self._journal.newest_seq or self._stop.is_set() or self._feed_state() != DOWN:
+            self._request.outage_ended()
+        elif self._request.is_due_for_outage(time.monotonic()):
+            self._want_writer("feed down", for_outage=True)
 
-    def _lacks_ticks_before(self, frame: Frame, since_ms: int | None) -> bool:
+    def _lacks_ticks_before(self, passage: Passage, since_ms: int | None) -> bool:
         """Whether periods are missing before this frame that another replica may have: once it is in the topic, that
         one's ticks would be late. Rows from REST wait in any case.
 
         Where a socket was open all the while (``since_ms``), the exchange sent nothing, and nobody has any.
         """
         has_brought_all = since_ms is not None and since_ms <= self._history.newest_ms
-        if has_brought_all or self._rule.is_alone or frame.origin is Origin.REST:
+        if has_brought_all or self._rule.is_alone or not passage.exact:
             return False
-        return self._pipeline.leaves_hole(self._pipeline.passage(frame))
+        return self._pipeline.leaves_hole(passage)
 
     def _ask(self, reason: str) -> bool:
         """Have another replica take over with what this one lacks, unless it has asked lately. Whether one may yet."""
@@ -517,7 +534,8 @@ class Sink(SinkThread):
             self._want_writer(reason)
         return self._request.is_open(now)
 
-    def _want_writer(self, reason: str) -> None:
+    def _want_writer(self, reason: str, *, for_outage: bool = False) -> None:
+        self._request.made(time.monotonic(), for_outage=for_outage)
         # One symbol far ahead is the newest for those who read it in the topic, but not in its writer's own history.
         self._tell(WriterWanted(reason, max(self._history.newest_ms, self._follower.newest_ms)))
 

@@ -218,23 +218,29 @@ def test_what_waits_for_an_answer_goes_its_way_where_none_comes() -> None:
     request = Request()
     assert not request.is_open(0.0)
     assert request.is_due(100.0)
+    request.made(100.0)
     assert request.is_open(102.4)
     assert not request.is_open(102.6)
 
 
 def test_for_an_outage_others_are_asked_once() -> None:
     request = Request()
-    assert not request.is_due_for_outage(0.0, down=False)
-    assert request.is_due_for_outage(1.0, down=True)
-    assert not request.is_due_for_outage(30.0, down=True)
-    assert not request.is_due_for_outage(31.0, down=False)
-    assert request.is_due_for_outage(32.0, down=True)
+    assert request.is_due_for_outage(1.0)
+    request.made(1.0, for_outage=True)
+    assert not request.is_due_for_outage(30.0)
+    assert request.is_due(30.0), "for other reasons it may be made"
+    request.outage_ended()
+    assert request.is_due_for_outage(32.0)
 
 
 def test_a_feed_that_comes_and_goes_does_not_keep_everything_waiting() -> None:
     request, asked, held = Request(), 0, 0
     for tenth in range(1000):
-        asked += request.is_due_for_outage(tenth / 10, down=tenth % 10 == 0)
+        if tenth % 10:
+            request.outage_ended()
+        elif request.is_due_for_outage(tenth / 10):
+            request.made(tenth / 10, for_outage=True)
+            asked += 1
         held += request.is_open(tenth / 10)
     assert 9 <= asked <= 10
     assert 0 < held <= 1000 * 0.26
@@ -242,7 +248,9 @@ def test_a_feed_that_comes_and_goes_does_not_keep_everything_waiting() -> None:
 
 def test_one_that_has_asked_for_another_reason_asks_for_its_outage_when_it_may_again() -> None:
     request = Request()
-    assert request.is_due(0.0)
-    assert not request.is_due_for_outage(5.0, down=True)
-    assert request.is_due_for_outage(10.1, down=True)
-    assert not request.is_due_for_outage(20.3, down=True)
+    request.made(0.0)
+    assert not request.is_due_for_outage(5.0)
+    assert request.is_due_for_outage(10.1)
+    request.made(10.1, for_outage=True)
+    request.made(15.0)
+    assert not request.is_due_for_outage(30.3)

@@ -29,7 +29,7 @@ from connector.core.happenings import (
 from connector.core.ledger_events import EventEncoder
 from connector.core.normalize import Normalizer
 from connector.core.takeover import ANSWERED_WITHIN_S, Request
-from connector.core.values import Frame, Origin
+from connector.core.values import Frame, Normalized, Origin
 from connector.core.witness import ADVANCING, DOWN, SILENT
 from connector.edges import kafka_sink
 from connector.edges.journal import Journal
@@ -475,6 +475,26 @@ def test_a_writer_asks_before_it_writes_behind_a_hole_that_another_may_fill(
     assert WriterWanted("lacks ticks", START_MS + 1_000) in first.told
     assert keys_and_times(stack, topic_name) == expected(7)
     assert not [each for each in first.told + second.told if isinstance(each, GapFound)]
+
+
+def test_a_frame_before_which_ticks_may_be_missing_is_normalized_once(
+    pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = pair
+    first.unbroken_since_ms = None
+    normalizer, normalized = first.sink._normalizer, Counter[bytes]()
+    normalize = normalizer.normalize
+
+    def counted(given: Frame) -> Normalized:
+        normalized[given.data] += 1
+        return normalize(given)
+
+    monkeypatch.setattr(normalizer, "normalize", counted)
+    frames = [frame(number) for number in range(2, 12)]
+    for each in frames:
+        first.journal.put(each)
+    wait_for(first.delivered)
+    assert normalized == Counter(each.data for each in frames)
 
 
 @pytest.mark.parametrize("held", ["ticks behind a hole", "rows from REST"])
