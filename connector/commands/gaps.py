@@ -119,7 +119,7 @@ def _report(config: Config, since_ms: int, until_ms: int) -> Report:
 
     observed = Observed(load_schema(config.schema.file).feed.cadence_ms)
     # The topic first: what the ledger gets meanwhile is about later times.
-    read_times(config.kafka, config.topic.name, since_ms, until_ms, observed.add)
+    observed.whole_since_ms = read_times(config.kafka, config.topic.name, since_ms, until_ms, observed.add)
     entries = _ledger(config, since_ms)
     gaps = [
         LedgerGap(each.about, each.first_missing, each.last_missing, each.periods)
@@ -172,7 +172,12 @@ def _document(report: Report) -> dict[str, Any]:
             }
             for each in report.disagreements
         ],
-        "topic": {"records_read": observed.records, "oldest": observed.oldest_ms, "newest": observed.newest_ms},
+        "topic": {
+            "records_read": observed.records,
+            "oldest": observed.oldest_ms,
+            "newest": observed.newest_ms,
+            "whole_since": observed.whole_since_ms,
+        },
     }
 
 
@@ -185,6 +190,11 @@ def _verdict(report: Report, now_ms: int) -> list[str]:
         lines.append(
             f"the newest tick in the topic is of {_moment(observed.newest_ms)}: a gap is open; it stands in the "
             "ledger once a tick has ended it"
+        )
+    if observed.whole_since_ms > report.since_ms:
+        lines.append(
+            f"of before {_moment(observed.whole_since_ms)} the topic has lost records (retention): there only what "
+            "single symbols miss is compared"
         )
     if report.agree:
         lines.append(f"ledger and topic agree ({observed.records:,} records read)")

@@ -62,6 +62,8 @@ class Observed:
         self.records = 0
         self.oldest_ms: int | None = None
         self.newest_ms: int | None = None
+        self.whole_since_ms = 0
+        """Before it some partitions have lost what they had (retention): whether nobody had a tick is not known."""
         self._runs: dict[str, list[Interval]] = {}
 
     def add(self, symbol: str, event_time_ms: int) -> None:
@@ -91,7 +93,8 @@ def disagreements(gaps: Iterable[LedgerGap], observed: Observed, since_ms: int, 
     window = [(-(-since_ms // cadence), until_ms // cadence - 1)]
     present = observed.symbols()
     everybody = merged(run for runs in present.values() for run in runs)
-    missing = {EVERY_SYMBOL: list(holes(everybody))}
+    known = [(-(-observed.whole_since_ms // cadence), window[0][1])]
+    missing = {EVERY_SYMBOL: list(common(holes(everybody), known))}
     for symbol, runs in present.items():
         missing[symbol] = list(_missed_by_one(runs, everybody, cadence))
     present[EVERY_SYMBOL] = everybody

@@ -7,31 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
-    AdminClient,
-    ListOffsetsResultInfo,
-    OffsetSpec,
-)
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from connector.core.admit import CONTENT_UNKNOWN, History, content_hash
 from connector.core.errors import RetryableError
 from connector.core.happenings import Tell
-from connector.edges.kafka_clients import (
-    Complaints,
-    Properties,
-    admin_properties,
-    consumer_properties,
-    new_admin,
-    new_consumer,
-    translated,
-    unheard,
-)
+from connector.edges.kafka_clients import Complaints, Properties, consumer_properties, new_consumer, translated
 from connector.edges.kafka_statistics import Statistics
 from connector.edges.kafka_writer import Acknowledged
+from connector.edges.topic_offsets import TopicOffsets
 
-ASK_TIMEOUT_S = 5.0
-ASKER_KEPT_S = 1.0
 POLL_RECORDS = 2000
 LAST_ENTRIES = -2000 - 100
 """librdkafka's logical offset of a hundred before the end: who the others are, and what they said just before."""
@@ -89,8 +74,7 @@ class Follower:
         self._complaints = Complaints("follower", tell)
         self._consumer: Consumer | None = None
         self._closing = threading.Lock()
-        self._asker: AdminClient | None = None
-        self._asker_since_s = 0.0
+        self._offsets = TopicOffsets(properties, topic)
         self._positions: dict[int, int] = {}
         self._own: dict[int, Acknowledged] = {}
         self._left_out: Set[int] = frozenset()
@@ -107,7 +91,7 @@ class Follower:
         ``oldest_needed_ms``, whichever is older.
         """
         self.partitions = partitions
-        newest_ms = self._newest_timestamp()
+        newest_ms = self._offsets.newest_ms(partitions)
         self._read_from(self._starts(newest_ms, oldest_needed_ms))
         if not self._whole and 0 <= self.newest_ms < newest_ms - COMMITTED_WITHIN_MS:
             self._read_from(self._starts(self.newest_ms, oldest_needed_ms))
@@ -149,11 +133,9 @@ class Follower:
         """
         ends = self.end_offsets()
         oldest_ms = newest_ms if oldest_needed_ms is None else min(newest_ms, oldest_needed_ms)
-        starts = dict.fromkeys(ends, 0)
-        if not self._whole and newest_ms >= 0:
-            since = OffsetSpec.for_timestamp(max(0, oldest_ms - self._history.window_ms - COMMITTED_WITHIN_MS))
-            found = self._list_offsets(since, f"finding where to start in {self._topic}")
-            starts = {p: max(0, min(_offset_or(end, found[p]), end - TAIL)) for p, end in ends.items()}
+        since_ms = 0 if self._whole else oldest_ms - self._history.window_ms - COMMITTED_WITHIN_MS
+        found = self._offsets.since(self.partitions, since_ms)
+        starts = {p: max(found[p].first, min(found[p].offset, end - TAIL)) for p, end in ends.items()}
         read = max(end - starts[p] for p, end in ends.items())
         periods = (newest_ms - oldest_ms) // self._history.cadence_ms
         self._history.clear(read if self._whole else min(read, periods))
@@ -318,54 +300,11 @@ class Follower:
 
     def end_offsets(self, *, committed_only: bool = False) -> dict[int, int]:
         """Where each partition ends: the high watermark, or the last stable offset for ``committed_only``."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        found = self._list_offsets(latest, f"asking for the end of {self._topic}", committed_only=committed_only)
-        return {partition: result.offset for partition, result in found.items()}
+        return self._offsets.ends(self.partitions, committed_only=committed_only)
 
     def partition_count(self) -> int:
         """As the broker says now."""
-        try:
-            topics = self._admin().list_topics(self._topic, timeout=ASK_TIMEOUT_S).topics
-        except KafkaException as error:
-            self._asker = None
-            raise translated(error, f"asking for the partitions of {self._topic}") from error
-        return len(topics[self._topic].partitions)
-
-    def _newest_timestamp(self) -> int:
-        """The newest event time in the topic, or that of the last commit, which is not older; -1 where it is empty."""
-        newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
-        found = self._list_offsets(newest, f"asking for the newest record of {self._topic}")
-        return max(result.timestamp for result in found.values())
-
-    def _admin(self) -> AdminClient:
-        """A client that is new, or nearly: one with stale metadata fails for good after a broker froze or restarted,
-        and on the consumer's own connection every question waits behind a fetch that waits for data.
-
-        One that asks for offsets before it knows who leads the partitions waits one, three or six seconds for that,
-        one time in twenty. So it asks for the leaders first.
-
-        With ``oauth_cb`` each would first wait a second for its token, so one is kept until it fails.
-        """
-        now_s = time.monotonic()
-        is_old = now_s - self._asker_since_s > ASKER_KEPT_S and "oauth_cb" not in self._properties
-        if self._asker is None or is_old:
-            self._asker = None
-            asker = new_admin(admin_properties(self._properties), unheard)
-            asker.list_topics(self._topic, timeout=ASK_TIMEOUT_S)
-            self._asker, self._asker_since_s = asker, now_s
-        return self._asker
-
-    def _list_offsets(
-        self, spec: OffsetSpec, doing: str, *, committed_only: bool = False
-    ) -> dict[int, ListOffsetsResultInfo]:
-        isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
-        wanted = {TopicPartition(self._topic, partition): spec for partition in range(self.partitions)}
-        try:
-            asked = self._admin().list_offsets(wanted, isolation_level=isolation, request_timeout=ASK_TIMEOUT_S)
-            return {partition.partition: future.result() for partition, future in asked.items()}
-        except KafkaException as error:
-            self._asker = None
-            raise translated(error, doing) from error
+        return self._offsets.partitions()
 
     def log_in(self, username: str, password: str) -> None:
         """The credentials for the consumer's next login. Any thread may call."""
@@ -378,7 +317,3 @@ class Follower:
             if self._consumer is not None:
                 self._consumer.close()
                 self._consumer = None
-
-
-def _offset_or(end: int, found: ListOffsetsResultInfo) -> int:
-    return found.offset if found.offset >= 0 else end

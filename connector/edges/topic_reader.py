@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from connector.core.errors import ConfigurationError, FatalError, RetryableError
 from connector.edges.kafka_clients import Complaints, Properties, consumer_properties, new_consumer, translated
+from connector.edges.topic_offsets import TopicOffsets
 
 ASK_TIMEOUT_S = 10.0
 POLL_RECORDS = 1000
@@ -45,27 +46,19 @@ class TopicReader:
         self._consumer = new_consumer(
             {**consumer_properties(properties), "fetch.wait.max.ms": 100}, Complaints("reader", lambda _: None)
         )
+        self._offsets = TopicOffsets(properties, topic)
         self._at_end: set[int] = set()
         self.partitions = self._count_partitions()
 
     def start(self, from_ms: int | None) -> None:
         """At the first record with a timestamp of ``from_ms`` or later; ``None``: at the end."""
         if from_ms is None:
-            starts = [TopicPartition(self._topic, p, self._end(p)) for p in range(self.partitions)]
+            starts = self._offsets.ends(self.partitions, committed_only=True)
         else:
-            wanted = [TopicPartition(self._topic, p, max(0, from_ms)) for p in range(self.partitions)]
-            try:
-                found = self._consumer.offsets_for_times(wanted, timeout=ASK_TIMEOUT_S)
-            except KafkaException as error:
-                raise translated(error, f"finding where to start in {self._topic}") from error
-            starts = [
-                TopicPartition(
-                    self._topic, each.partition, each.offset if each.offset >= 0 else self._end(each.partition)
-                )
-                for each in found
-            ]
+            found = self._offsets.since(self.partitions, from_ms)
+            starts = {partition: each.offset for partition, each in found.items()}
         self._at_end.clear()
-        self._consumer.assign(starts)
+        self._consumer.assign([TopicPartition(self._topic, partition, start) for partition, start in starts.items()])
 
     @property
     def at_end(self) -> bool:
@@ -101,15 +94,6 @@ class TopicReader:
             self._decode(value) if isinstance(value, bytes) else None,
             time.time_ns() // 1_000_000,
         )
-
-    def _end(self, partition: int) -> int:
-        try:
-            _, end = self._consumer.get_watermark_offsets(
-                TopicPartition(self._topic, partition), timeout=ASK_TIMEOUT_S, cached=False
-            )
-        except KafkaException as error:
-            raise translated(error, f"asking for the end of {self._topic}") from error
-        return int(end)
 
     def _count_partitions(self) -> int:
         try:

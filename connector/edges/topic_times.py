@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connector.core.errors import ConfigurationError, RetryableError
 from connector.edges.kafka_clients import Complaints, Properties, consumer_properties, new_consumer, translated
+from connector.edges.topic_offsets import TopicOffsets
 
 _IN_BULK = {
     "queued.min.messages": 1_000_000,
@@ -29,19 +30,26 @@ TRAIL_MS = 61_000
 
 def read_times(
     properties: Properties, topic: str, since_ms: int, until_ms: int, seen: Callable[[str, int], None]
-) -> None:
+) -> int:
     """Pass key and timestamp of each record from a little before *since_ms* to a little after *until_ms* to *seen*.
 
-    Ends at what was committed when it began. Raises :class:`ConfigurationError` where the topic is not there or not
-    to be read and :class:`RetryableError` where the broker does not answer.
+    Returns since when the topic has what every partition had: *since_ms*, or a later time where partitions have lost
+    their beginning since then. Ends at what was committed when it began. Raises :class:`ConfigurationError` where the
+    topic is not there or not to be read and :class:`RetryableError` where the broker does not answer.
     """
     complaints = Complaints("gaps", lambda _: None)
     consumer = new_consumer({**consumer_properties(properties), **_IN_BULK}, complaints)
     try:
         with _asking(f"reading {topic}", complaints):
-            ends = _bounds(consumer, topic)
-            consumer.assign(_starts(consumer, topic, since_ms, ends))
-            _read(consumer, topic, {partition: end for partition, (_, end) in ends.items()}, until_ms + TRAIL_MS, seen)
+            count = _count_partitions(consumer, topic)
+            offsets = TopicOffsets(properties, topic)
+            ends = offsets.ends(count, committed_only=True)
+            found = offsets.since(count, since_ms)
+            starts = {p: max(each.first, each.offset - LEAD_IN_OFFSETS) for p, each in found.items()}
+            consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
+            began_ms = _read(consumer, topic, ends, until_ms + TRAIL_MS, seen)
+            cut = [partition for partition, start in starts.items() if 0 < start == found[partition].first]
+            return max([since_ms, *(began_ms[partition] for partition in cut if partition in began_ms)])
     finally:
         consumer.close()
 
@@ -55,28 +63,18 @@ def _asking(doing: str, complaints: Complaints) -> Iterator[None]:
         raise translated(complaints.refused or error, doing) from error
 
 
-def _bounds(consumer: Consumer, topic: str) -> dict[int, tuple[int, int]]:
-    """First offset, and the one after the last that is committed, by partition."""
+def _count_partitions(consumer: Consumer, topic: str) -> int:
     found = consumer.list_topics(topic, timeout=ASK_TIMEOUT_S).topics[topic]
     if found.error is not None:
         raise ConfigurationError(f"topic {topic}: {found.error.str()}; see topic.name, and that the connector has run")
-    return {
-        partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ASK_TIMEOUT_S, cached=False)
-        for partition in found.partitions
-    }
+    return len(found.partitions)
 
 
-def _starts(consumer: Consumer, topic: str, since_ms: int, bounds: dict[int, tuple[int, int]]) -> list[TopicPartition]:
-    wanted = [TopicPartition(topic, partition, max(0, since_ms)) for partition in bounds]
-    starts = []
-    for each in consumer.offsets_for_times(wanted, timeout=ASK_TIMEOUT_S):
-        low, end = bounds[each.partition]
-        offset = each.offset if each.offset >= 0 else end
-        starts.append(TopicPartition(topic, each.partition, max(low, offset - LEAD_IN_OFFSETS)))
-    return starts
-
-
-def _read(consumer: Consumer, topic: str, ends: dict[int, int], to_ms: int, seen: Callable[[str, int], None]) -> None:
+def _read(
+    consumer: Consumer, topic: str, ends: dict[int, int], to_ms: int, seen: Callable[[str, int], None]
+) -> dict[int, int]:
+    """The time of the first record by partition."""
+    began_ms: dict[int, int] = {}
     reading = {partition for partition, end in ends.items() if end > 0}
     deadline_s = time.monotonic() + STALLED_S
     while reading:
@@ -93,6 +91,7 @@ def _read(consumer: Consumer, topic: str, ends: dict[int, int], to_ms: int, seen
                 continue
             key, timestamp_ms = message.key(), message.timestamp()[1]
             if offset < ends[partition] and isinstance(key, bytes):
+                began_ms.setdefault(partition, timestamp_ms)
                 seen(key.decode("utf-8", "replace"), timestamp_ms)
             if offset >= ends[partition] - 1 or timestamp_ms > to_ms:
                 reading.discard(partition)
@@ -101,3 +100,4 @@ def _read(consumer: Consumer, topic: str, ends: dict[int, int], to_ms: int, seen
             deadline_s = time.monotonic() + STALLED_S
         elif time.monotonic() > deadline_s:
             raise RetryableError(f"reading {topic}: nothing came for {STALLED_S:.0f} s, and its end is not reached")
+    return began_ms

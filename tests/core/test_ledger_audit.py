@@ -77,6 +77,18 @@ def test_only_the_time_asked_for_counts() -> None:
     assert audit([gap("*", 1, 9)], topic, since=2, until=10) == []
 
 
+def test_what_retention_has_removed_from_some_partitions_is_no_gap() -> None:
+    """One has what a symbol had before it went, and what it missed; the others begin later."""
+    topic = observed(GONE=[0, 1, 3], BTCUSD=range(10, 15), ETHUSD=[10, 11, 14])
+    assert audit([gap("ETHUSD", 12, 13)], topic) == [
+        differing("*", Difference.NOT_IN_LEDGER, 2, 2),
+        differing("*", Difference.NOT_IN_LEDGER, 4, 9),
+    ]
+    topic.whole_since_ms = (BEGIN + 10) * CADENCE_MS
+    assert audit([gap("ETHUSD", 12, 13)], topic) == []
+    assert audit([], topic) == [differing("ETHUSD", Difference.NOT_IN_LEDGER, 12, 13)]
+
+
 def test_what_is_open_at_the_end_is_no_gap_yet() -> None:
     assert audit([], observed(BTCUSD=range(10), ETHUSD=range(5))) == []
 

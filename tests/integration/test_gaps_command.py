@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from connector.cli import exit_code_of
 from connector.core.ledger_events import EventEncoder, EventKind, FeedEvent
-from connector.edges.kafka_clients import producer_properties
+from connector.edges.kafka_clients import admin_properties, new_admin, producer_properties, unheard
 from connector.edges.kafka_partition import partition_of
 from connector.edges.registry import Registry, subject_of
 from connector.edges.schema_files import find_schema_file, read_schema_file
@@ -45,7 +45,7 @@ class Written:
             partitions=PARTITIONS,
             replication_factor=-1,
             retention_ms=604_800_000,
-            config={},
+            config={"segment.bytes": 1024 * 1024},
         )
         ensure_topics(self._kafka, specs, create=True, tell=lambda _: None)
         text = read_schema_file(find_schema_file("feed_event"))
@@ -53,18 +53,24 @@ class Written:
         self._encoder = EventEncoder(text, registry.register(subject_of(f"{topic}.events"), text))
         registry.close()
 
-    def write(self, ticks: dict[str, Iterable[int]], events: Iterable[FeedEvent] = ()) -> None:
+    def write(self, ticks: dict[str, Iterable[int]], events: Iterable[FeedEvent] = (), value: bytes = b"x") -> None:
         producer = Producer({**producer_properties(self._kafka), "transactional.id": self.topic})
         producer.init_transactions(20)
         producer.begin_transaction()
         for symbol, seconds in ticks.items():
             for second in seconds:
                 partition = partition_of(symbol.encode(), PARTITIONS)
-                producer.produce(self.topic, b"x", symbol.encode(), partition, timestamp=NOON_MS + second * 1000)
+                producer.produce(self.topic, value, symbol.encode(), partition, timestamp=NOON_MS + second * 1000)
         for event in events:
             value = self._encoder.encode(event, "test")
             producer.produce(f"{self.topic}.events", value, event.about.encode(), timestamp=event.time)
         producer.commit_transaction(20)
+
+    def cut(self, symbol: str, before: int) -> None:
+        """Remove what its partition has before that offset."""
+        gone = TopicPartition(self.topic, partition_of(symbol.encode(), PARTITIONS), before)
+        admin = new_admin(admin_properties(self._kafka), unheard)
+        admin.delete_records([gone])[gone].result(10)
 
     def gaps(self, *more: str) -> int:
         since, until = (datetime.fromtimestamp(NOON_MS / 1000 + s, UTC).isoformat() for s in (0, 3600))
@@ -137,6 +143,25 @@ def test_what_came_long_before_is_known(written: Written, capsys: Capture) -> No
 def test_nothing_there(written: Written, capsys: Capture) -> None:
     assert written.gaps() == 0
     assert "nothing to compare" in capsys.readouterr().out
+
+
+def test_what_was_removed_is_no_gap_and_what_is_missing_behind_it_is(written: Written, capsys: Capture) -> None:
+    """While the broker has the segments that were cut, it says of times before the cut that no record is as new."""
+    large = bytes(50_000)  # 30 of them fill a segment
+    written.write({"BTCUSD": range(30), "BNBUSD": range(30), "ADAUSD": range(10)}, value=large)
+    written.write({"BTCUSD": range(30, 60), "BNBUSD": range(30, 60)}, value=large)
+    seconds = [*range(60, 100), *range(110, 200), *range(206, 2500)]
+    written.write({"BTCUSD": seconds, "BNBUSD": seconds}, [gap("*", 100, 109)])
+    written.cut("BTCUSD", 45 + 1)  # its 45th second: the first transaction's end has an offset too
+    written.cut("BNBUSD", 20)
+    assert written.gaps("--json") == 2
+    document = json.loads(capsys.readouterr().out)
+    (found,) = document["disagreements"]
+    assert (found["about"], found["first"], found["periods"]) == ("*", NOON_MS + 200_000, 6)
+    assert document["topic"]["oldest"] == NOON_MS
+    assert document["topic"]["whole_since"] == NOON_MS + 45_000
+    written.gaps()
+    assert ":00:45Z the topic has lost records" in capsys.readouterr().out
 
 
 def test_no_such_topic(stack: LocalStack, topic_name: str, capsys: Capture) -> None:
