@@ -148,8 +148,8 @@ class Shape:
                 stream, only_known = named or stream, only_known and are_known
                 if elements:
                     columns = self._decoder.columns(elements)
-                    window.check(min(columns[self._time_at]))
-                    window.check(max(columns[self._time_at]))
+                    for event_time_ms in set(columns[self._time_at]):
+                        window.check(event_time_ms)
                     times += columns[self._time_at]
                     contents += map(b"".join, zip(*map(call, self._column_writers, columns), strict=True))
         except _OBJECTIONS:

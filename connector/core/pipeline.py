@@ -19,8 +19,6 @@ from connector.core.rest_rows import RestRows, Rows
 from connector.core.tombstones import Graveyard, Held, Tombstone
 from connector.core.values import Frame, Normalized, Origin, Reason, Reject, Tick, Ticks
 
-_UNSEEN = repeat(-1)
-
 
 class Record(NamedTuple):
     """A tick as produced: key, record timestamp, value."""
@@ -69,6 +67,19 @@ class Batch:
         self.values.append(value)
 
 
+class Oldest(dict[frozenset[str], int]):
+    """Of some symbols' newest event times in the topic the oldest; -1 where it has one of them not at all. Looked up
+    once: frame after frame has the same symbols.
+    """
+
+    def __init__(self, newest_by_symbol: Mapping[str, int]) -> None:
+        self._newest_by_symbol = newest_by_symbol
+
+    def __missing__(self, symbols: frozenset[str]) -> int:
+        oldest = self[symbols] = min(map(self._newest_by_symbol.get, symbols, repeat(-1)))
+        return oldest
+
+
 class Passage(NamedTuple):
     """What must stand in the topic before a frame may leave the journal: symbols by event time."""
 
@@ -82,10 +93,9 @@ class Passage(NamedTuple):
         """The event time that most of its ticks have; -1 where it has none."""
         return max(self.marks, key=lambda mark: len(mark[1]))[0] if self.marks else -1
 
-    def passed(self, newest_by_symbol: Mapping[str, int]) -> bool:
+    def passed(self, oldest: Oldest) -> bool:
         """Whether the topic holds every symbol at its event time or later."""
-        newest = newest_by_symbol.get
-        return all(min(map(newest, symbols, _UNSEEN)) >= event_time_ms for event_time_ms, symbols in self.marks)
+        return all(oldest[symbols] >= event_time_ms for event_time_ms, symbols in self.marks)
 
 
 class ReadFrame(NamedTuple):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from connector.core.pipeline import Passage
+from connector.core.pipeline import Oldest, Passage
 
 
 class WaitingFrames:
@@ -41,10 +41,8 @@ class WaitingFrames:
         written what they come to: it writes that with its next tick, so they stay. ``hopeless_ms``: those with ticks
         of before are not waited for any longer: they have a symbol that the writer never had, or had no more.
         """
-        frames = self._frames
-        while frames and (
-            frames[0][1].passed(newest_by_symbol) or (follows and 0 <= frames[0][1].newest_ms < hopeless_ms)
-        ):
+        frames, oldest = self._frames, Oldest(newest_by_symbol)
+        while frames and (frames[0][1].passed(oldest) or (follows and 0 <= frames[0][1].newest_ms < hopeless_ms)):
             if not frames[0][1].marks and follows and not self.hold_ticks:
                 return
             yield frames.popleft()

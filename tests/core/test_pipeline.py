@@ -12,7 +12,7 @@ from connector.core.admit import History
 from connector.core.encode import RecordEncoder
 from connector.core.ledger_events import EVERY_SYMBOL, EventKind, FeedEvent
 from connector.core.normalize import Normalizer
-from connector.core.pipeline import Batch, Passage, Pipeline
+from connector.core.pipeline import Batch, Oldest, Passage, Pipeline
 from connector.core.tombstones import Held
 from connector.core.values import Frame, Origin, Reason
 from connector.core.witness import ADVANCING, DOWN, JOURNAL_BOUND, NOT_RUNNING, Span
@@ -319,10 +319,10 @@ def test_a_frame_is_passed_when_the_topic_holds_all_its_symbols_at_their_time_or
     case = Case()
     both = frame(json.dumps([element("BTCUSD", 1), element("ETHUSD", 1)]).encode(), START_MS)
     passage = case.pipeline.passage(both)
-    assert not passage.passed({"BTCUSD": START_MS + 1000})
-    assert not passage.passed({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS})
-    assert passage.passed({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS + 9000})
-    assert Passage(-1, ()).passed({})
+    assert not passage.passed(Oldest({"BTCUSD": START_MS + 1000}))
+    assert not passage.passed(Oldest({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS}))
+    assert passage.passed(Oldest({"BTCUSD": START_MS + 1000, "ETHUSD": START_MS + 9000}))
+    assert Passage(-1, ()).passed(Oldest({}))
 
 
 def test_ticks_that_come_late_go_before_rows_that_were_asked_for_meanwhile() -> None:
@@ -389,7 +389,7 @@ def test_a_hole_is_where_periods_are_missing_before_what_most_ticks_of_a_frame_s
 
 def test_a_rest_row_is_passed_by_a_tick_of_its_period() -> None:
     row = frame(json.dumps([rest_row("BTCUSD", 1.003)]).encode(), START_MS, Origin.REST)
-    assert Case().pipeline.passage(row).passed({"BTCUSD": START_MS + 1000})
+    assert Case().pipeline.passage(row).passed(Oldest({"BTCUSD": START_MS + 1000}))
 
 
 def test_a_symbol_that_has_gone_gets_a_tombstone_behind_the_records_before_it() -> None:
