@@ -30,6 +30,8 @@ PROMPT_S = 0.5
 REQUESTED_EVERY_S = 10.0
 ANSWERED_WITHIN_S = 2.5
 """Who is asked waits for up to a second, looks whether the writer is at work, takes the lock and reads to the end."""
+ANSWERED_WITHIN_ANSWERS = 10.0
+"""The same, in answers of a broker that is slow: half of them are those that one waits for who is asked."""
 ANSWERS = 5.0
 """A transaction is three answers of the broker: so many of them explain a topic that stands still."""
 
@@ -155,23 +157,25 @@ class Request:
     """For another replica that may have what the writer lacks. What it would write behind the hole waits for the
     answer, and goes its way where none comes.
 
-    At most once in ten seconds: a feed that comes and goes must not keep everything waiting. Times are monotonic
-    seconds.
+    At most once in ten seconds, more where waiting takes longer: a feed that comes and goes must not keep everything
+    waiting. Times are monotonic seconds.
     """
 
-    _made_at_s: float = float("-inf")
+    _open_until_s: float = float("-inf")
     _made_for_outage: bool = False
 
     def is_due(self, now_s: float) -> bool:
         """Whether it may be made."""
-        return now_s - self._made_at_s > REQUESTED_EVERY_S
+        return now_s > self._open_until_s + REQUESTED_EVERY_S - ANSWERED_WITHIN_S
 
     def is_due_for_outage(self, now_s: float) -> bool:
         """The same for one whose sockets are all down: once each time."""
         return not self._made_for_outage and self.is_due(now_s)
 
-    def made(self, now_s: float, *, for_outage: bool = False) -> None:
-        self._made_at_s = now_s
+    def made(self, now_s: float, *, answer_s: float, for_outage: bool = False) -> None:
+        """``answer_s``: how long the broker took to answer last."""
+        wait_s = max(ANSWERED_WITHIN_S, min(ANSWERED_WITHIN_ANSWERS * answer_s, LONGEST_AFTER_S))
+        self._open_until_s = now_s + wait_s
         self._made_for_outage = self._made_for_outage or for_outage
 
     def outage_ended(self) -> None:
@@ -179,4 +183,4 @@ class Request:
 
     def is_open(self, now_s: float) -> bool:
         """Whether the answer may still come."""
-        return now_s < self._made_at_s + ANSWERED_WITHIN_S
+        return now_s < self._open_until_s

@@ -135,7 +135,9 @@ class Feed:
     def state(self) -> FeedState:
         """How it is doing now. May be called from any thread."""
         now_s = self._clock.monotonic()
-        watched_since_s = now_s if self._is_paused(now_s) else self._watched_since_s
+        return self._state_at(now_s, now_s if self._is_paused(now_s) else self._watched_since_s)
+
+    def _state_at(self, now_s: float, watched_since_s: float) -> FeedState:
         return feed_state(self._lanes, now_s, self._limits.quiet_after_s, watched_since_s=watched_since_s)
 
     def _is_paused(self, now_s: float) -> bool:
@@ -186,10 +188,11 @@ class Feed:
     async def _keep_watch(self) -> None:
         while True:
             await self._clock.sleep(_WATCH_EVERY_S)
-            now_s = self._clock.monotonic()
+            now_s, before_s = self._clock.monotonic(), self._watched_at_s
             was_paused, self._watched_at_s = self._is_paused(now_s), now_s
-            if was_paused:  # what has come meanwhile is read first, then judged
-                self._watched_since_s = now_s
+            if was_paused:  # what has come meanwhile is read first, then judged; the silence before counts on
+                silent_s = self._state_at(before_s, self._watched_since_s).silent_s
+                self._watched_since_s = now_s - max(0.0, silent_s)
                 continue
             for group, watch in self._watches.items():
                 sessions = {session.pulse: session for session in self._sessions(group)}

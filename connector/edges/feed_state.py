@@ -54,7 +54,7 @@ class FeedState:
 
 
 def feed_state(lanes: Sequence[Lane], now_s: float, quiet_after_s: float, *, watched_since_s: float) -> FeedState:
-    """Of *lanes*; only reads, so any thread may ask. It was watched since *watched_since_s*, without a pause."""
+    """Of *lanes*; only reads, so any thread may ask. It was watched since *watched_since_s*, pauses left out."""
     lives = {lane: _life(lane, now_s, quiet_after_s) for lane in lanes}
     by_group = sorted(lanes, key=_group)
     groups = [tuple(siblings) for _, siblings in groupby(by_group, key=_group)]

@@ -398,14 +398,19 @@ class Sink(SinkThread):
         return self._journal.read(self._cursor, max_frames=min(room, FRAMES_A_STEP), max_bytes=BYTES_A_STEP)
 
     def _writer_at_work(self) -> bool:
-        """Whether records arrive in the topic that are not committed yet; and how long the broker takes to answer."""
-        started = time.monotonic()
-        before = self._follower.end_offsets()
-        self._answer_s = time.monotonic() - started
-        self._answered()
+        """Whether records arrive in the topic that are not committed yet."""
+        before = self._end_offsets()
         if self._follower.poll(0.2):
             return True
         return self._follower.end_offsets() != before
+
+    def _end_offsets(self) -> dict[int, int]:
+        """And how long the broker takes to answer."""
+        started = time.monotonic()
+        ends = self._follower.end_offsets()
+        self._answer_s = time.monotonic() - started
+        self._answered()
+        return ends
 
     def _take_over(self, *, answering: bool) -> None:
         started = time.monotonic()
@@ -529,15 +534,15 @@ class Sink(SinkThread):
         """Have another replica take over with what this one lacks, unless it has asked lately. Whether one may yet."""
         if self._rule.is_alone:
             return False
-        now = time.monotonic()
-        if self._request.is_due(now):
+        if self._request.is_due(time.monotonic()):
             self._want_writer(reason)
-        return self._request.is_open(now)
+        return self._request.is_open(time.monotonic())
 
     def _want_writer(self, reason: str, *, for_outage: bool = False) -> None:
-        self._request.made(time.monotonic(), for_outage=for_outage)
         # One symbol far ahead is the newest for those who read it in the topic, but not in its writer's own history.
         self._tell(WriterWanted(reason, max(self._history.newest_ms, self._follower.newest_ms)))
+        self._end_offsets()
+        self._request.made(time.monotonic(), answer_s=self._answer_s, for_outage=for_outage)
 
     def _drop_writer(self, reason: str) -> None:
         if self._writer is None:

@@ -218,15 +218,27 @@ def test_what_waits_for_an_answer_goes_its_way_where_none_comes() -> None:
     request = Request()
     assert not request.is_open(0.0)
     assert request.is_due(100.0)
-    request.made(100.0)
+    request.made(100.0, answer_s=0.1)
     assert request.is_open(102.4)
     assert not request.is_open(102.6)
+
+
+@pytest.mark.parametrize(("answer_s", "longest_s"), [(0.25, 2.5), (0.6, 6.0), (2.0, 20.0), (20.0, 30.0)])
+def test_an_answer_is_waited_for_as_long_as_the_broker_needs_and_then_for_a_while_not(
+    answer_s: float, longest_s: float
+) -> None:
+    request = Request()
+    request.made(100.0, answer_s=answer_s)
+    assert request.is_open(100.0 + longest_s - 0.1)
+    assert not request.is_open(100.0 + longest_s + 0.1)
+    assert not request.is_due(100.0 + longest_s + 7.4)
+    assert request.is_due(100.0 + longest_s + 7.6)
 
 
 def test_for_an_outage_others_are_asked_once() -> None:
     request = Request()
     assert request.is_due_for_outage(1.0)
-    request.made(1.0, for_outage=True)
+    request.made(1.0, answer_s=0.1, for_outage=True)
     assert not request.is_due_for_outage(30.0)
     assert request.is_due(30.0), "for other reasons it may be made"
     request.outage_ended()
@@ -239,7 +251,7 @@ def test_a_feed_that_comes_and_goes_does_not_keep_everything_waiting() -> None:
         if tenth % 10:
             request.outage_ended()
         elif request.is_due_for_outage(tenth / 10):
-            request.made(tenth / 10, for_outage=True)
+            request.made(tenth / 10, answer_s=0.1, for_outage=True)
             asked += 1
         held += request.is_open(tenth / 10)
     assert 9 <= asked <= 10
@@ -248,9 +260,9 @@ def test_a_feed_that_comes_and_goes_does_not_keep_everything_waiting() -> None:
 
 def test_one_that_has_asked_for_another_reason_asks_for_its_outage_when_it_may_again() -> None:
     request = Request()
-    request.made(0.0)
+    request.made(0.0, answer_s=0.1)
     assert not request.is_due_for_outage(5.0)
     assert request.is_due_for_outage(10.1)
-    request.made(10.1, for_outage=True)
-    request.made(15.0)
+    request.made(10.1, answer_s=0.1, for_outage=True)
+    request.made(15.0, answer_s=0.1)
     assert not request.is_due_for_outage(30.3)

@@ -517,6 +517,21 @@ async def test_a_process_that_was_stopped_has_not_watched_a_silence(schema: Stre
         assert stage.told(SocketSuspected)
 
 
+async def test_a_process_that_is_stopped_again_and_again_has_watched_in_between(schema: StreamSchema) -> None:
+    async with _running(schema, OPTIONS) as stage:
+        await stage.exchange.play(10)
+        for stopped in range(1, 8):
+            stage.clock.now_s += 1.5
+            await stage.clock.advance(1.0)
+            assert 0.6 * stopped <= stage.feed.state().silent_s <= stopped
+        stage.exchange.sockets[0].send_tick(60.0)
+        await settle()
+        assert stage.feed.state().silent_s == 0.0
+        stage.clock.now_s += 1.5
+        await stage.clock.advance(0.5)
+        assert stage.feed.state().silent_s <= 0.5
+
+
 async def test_from_when_on_a_socket_has_brought_all_there_was(schema: StreamSchema) -> None:
     def since_s() -> float | None:
         since_ms = stage.feed.state().unbroken_since_ms

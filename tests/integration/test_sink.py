@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet not marked as exported
@@ -43,6 +44,7 @@ from connector.edges.topic_reader import TopicReader
 from connector.edges.topics import ensure_topics, wanted_topics
 from connector.local.stack import LocalStack
 
+T = TypeVar("T")
 SCHEMA = load_schema("asset_index")
 SYMBOLS = tuple(f"A{number:02}USD" for number in range(20))
 EVENT_SCHEMA_ID = 2
@@ -474,6 +476,29 @@ def test_a_writer_asks_before_it_writes_behind_a_hole_that_another_may_fill(
     assert second.is_writer
     assert WriterWanted("lacks ticks", START_MS + 1_000) in first.told
     assert keys_and_times(stack, topic_name) == expected(7)
+    assert not [each for each in first.told + second.told if isinstance(each, GapFound)]
+
+
+def test_a_writer_gives_others_the_time_that_a_slow_broker_needs(
+    stack: LocalStack, topic_name: str, pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(answer: Callable[..., T], seconds: float) -> Callable[..., T]:
+        def answered(*given: object) -> T:
+            time.sleep(seconds)
+            return answer(*given)
+
+        return answered
+
+    first, second = pair
+    first.unbroken_since_ms = START_MS + 5_000
+    monkeypatch.setattr(first.sink._follower, "end_offsets", slow(first.sink._follower.end_offsets, 0.5))
+    monkeypatch.setattr(second.sink._guards, "open_writer", slow(second.sink._guards.open_writer, 2.5))
+    for number in (2, 3, 4, 5):
+        second.journal.put(frame(number))
+    first.journal.put(frame(5))
+    wait_for(lambda: first.delivered() and second.delivered())
+    assert second.is_writer
+    assert keys_and_times(stack, topic_name) == expected(6)
     assert not [each for each in first.told + second.told if isinstance(each, GapFound)]
 
 
