@@ -114,6 +114,7 @@ class Feed:
         self._lanes = tuple(Lane(place, common) for place in places(options, schema))
         self._watches = {lane.place.group: Watch(self._limits) for lane in self._lanes}
         self._started_at_s = self._watched_since_s = self._watched_at_s = self._clock.monotonic()
+        self._inspected: tuple[bytes, Data | Acknowledged | Refused | ServerShutdown] = (b"", normalizer.inspect(b""))
         self._told_state: Life | None = None
         self._told_missing: set[str] = set()
 
@@ -148,9 +149,8 @@ class Feed:
         lane = session.lane
         name = lane.place.name
         received_at_ns = self._clock.time_ns()
-        seen = self._normalizer.inspect(data)
+        seen = self._inspect(data)
         if isinstance(seen, Data):
-            self._tell(FrameReceived(name, len(data), seen.elements))
             # A name that nobody asked for is no stream to keep account of.
             stream = seen.stream if seen.stream in lane.streams else lane.only_stream
             if seen.event_time_ms is not None:
@@ -162,13 +162,22 @@ class Feed:
             frame = Frame(data, received_at_ns, name, stream)
             arrival = Arrival(frame, stream, seen.event_time_ms, session.number)
             offered = self._arrivals.offer(arrival, self._clock.monotonic())
+            self._pass_on(offered.deliver)
+            self._tell(FrameReceived(name, len(data), seen.elements))
             if offered.repeated:
                 self._tell(FrameRepeated(name, seen.elements))
-            self._pass_on(offered.deliver)
         elif isinstance(seen, Refused):
             self._tell(FeedComplained(name, seen.code, seen.message))
         elif isinstance(seen, ServerShutdown):
             session.ask_to_leave(SERVER_SHUTDOWN, "the server said that it is about to close")
+
+    def _inspect(self, data: bytes) -> Data | Acknowledged | Refused | ServerShutdown:
+        """What siblings bring one after the other are mostly the same bytes."""
+        last, seen = self._inspected
+        if data != last:
+            seen = self._normalizer.inspect(data)
+            self._inspected = (data, seen)
+        return seen
 
     def _pass_on(self, frames: tuple[Frame, ...]) -> None:
         for frame in frames:
