@@ -17,8 +17,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.core import encode
-from connector.core.decimals import DecimalColumn
+from connector.core import decimals, encode
 from connector.core.encode import RecordEncoder, content_writers
 from connector.core.errors import SchemaFileError
 from connector.core.schema import Kind, StreamSchema, parse_schema
@@ -182,6 +181,7 @@ def test_a_writer_that_differs_from_fastavro_is_found_at_start(kind: Kind, monke
 
 
 def test_a_column_that_differs_from_fastavro_is_found_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DecimalColumn, "_together", lambda self, column: [b"\x02\x00"] * len(column))
+    read = decimals._read_integers
+    monkeypatch.setattr(decimals, "_read_integers", lambda text: [value ^ 1 for value in read(text)])
     with pytest.raises(SchemaFileError, match=r"field 'index_price'"):
         RecordEncoder(SCHEMA, 1)
