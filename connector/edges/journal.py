@@ -364,15 +364,20 @@ class Journal:
                 self._trim(given_up[-1].seq)
             self._store.remove_some(given_up[-1].seq)
 
+    def _done_through(self) -> int:
+        """What was skipped is yet to be read, although frames behind it are trimmed."""
+        with self._lock:
+            return min([self._trimmed, *(after_seq for after_seq, _ in self._skipped)])
+
     def _remove_trimmed(self) -> None:
-        while not self._store.remove_some(self._trimmed):
+        while not self._store.remove_some(self._done_through()):
             if self._incoming:  # they come first; the rest goes next time
                 return
 
     def _remove_early(self) -> None:
         """In a backlog: pages that are free, and used again, before the log is copied, are copied once."""
         if self._store.size_bytes > self._kept_bytes + _REMOVED_EVERY_BYTES:
-            self._store.remove_some(self._trimmed)
+            self._store.remove_some(self._done_through())
             self._kept_bytes = self._store.size_bytes
 
     def _upkeep(self, *, last: bool) -> None:

@@ -339,6 +339,32 @@ def test_a_backlog_that_could_not_be_read_for_a_while_comes_in_late(tmp_path: Pa
         assert [entry.frame for entry in read_all(journal, position)] == frames[5:20] + frames[30:]
 
 
+def test_a_backlog_that_could_not_be_read_outlasts_a_disk_that_is_full_behind_it(tmp_path: Path) -> None:
+    path, told, disk = tmp_path / "j", Told(), Disk()
+    skipped, passed = [frame(number) for number in range(20)], [frame(number) for number in range(20, 30)]
+    held = [frame(number, 50_000) for number in range(30, 40)]
+    with opened(new_journal(path, tell=told)) as journal:
+        put_all(journal, skipped)
+    with opened(new_journal(path, tell=told, connect=disk.connect)) as journal:
+        disk.writable = False
+        disk.connections[-1].execute("PRAGMA query_only=1")
+        put_all(journal, passed)
+        assert eventually(lambda: journal.problem is not None)
+        entries = read_all(journal)
+        assert [entry.frame for entry in entries] == passed
+        position = entries[-1].seq
+        journal.trim(position)
+        put_all(journal, held)
+        disk.writable, disk.max_pages = True, 15
+        assert eventually(lambda: "full" in (journal.problem or ""))
+        time.sleep(0.3)  # the file is looked after meanwhile
+        disk.connections[-1].execute(f"PRAGMA max_page_count={1 << 30}")
+        assert eventually(lambda: bool(told.of(JournalMended)))
+        assert eventually(lambda: len(read_all(journal, position)) == len(skipped + held))
+        late = [entry.frame for entry in read_all(journal, position)]
+        assert sorted(late, key=lambda each: each.data) == sorted(skipped + held, key=lambda each: each.data)
+
+
 @pytest.mark.parametrize("rights", [0o555, 0o000])
 def test_a_real_folder_without_rights(tmp_path: Path, rights: int) -> None:
     """As another user where we are root, for root may write anywhere."""
