@@ -25,7 +25,7 @@ _LOOKED_FOR_REPEATS_EVERY = 64
 _SHORTEST_COLUMN = 4
 """Below it, checking texts one by one is as fast."""
 _LONGEST_EXACT = 16
-"""Characters: with the point, fifteen digits. Without a point they make a number beyond all bounds."""
+"""Characters: with the point, fifteen digits. Without one they are an integer, and exact where it is below 2**53."""
 _EXACT_BITS = 53
 _NOT_IN_A_COLUMN = "- \t\n\r"
 """JSON takes spaces beside a number, and what is negative is written one by one."""
@@ -128,8 +128,8 @@ class DecimalColumn:
     And where all texts are numbers as the venue writes them, msgspec reads them
     in one call, in units of the last place: ``0.05`` as ``0.05e8``, an integer.
     It takes such a number through a double, which is exact for what is let
-    through: at most fifteen digits, to less than 2**53. With so few of them a
-    digit beyond the scale still makes a fraction of it, which is no integer.
+    through: integers below 2**53, and at most fifteen digits with a point. With
+    so few, a digit beyond the scale still leaves a fraction, which is refused.
     """
 
     def __init__(self, precision: int, scale: int) -> None:
@@ -169,6 +169,7 @@ class DecimalColumn:
             encoded = [(value + before[bits := value.bit_length()]).to_bytes(in_all[bits]) for value in values]
         except (msgspec.MsgspecError, UnicodeEncodeError, IndexError):
             return None
+        # Each text is one number at least, so where there are as many numbers as texts, none is more ("1e8,2").
         return encoded if len(encoded) == len(column) else None
 
     def _remember(self, column: Sequence[str], encoded: list[bytes]) -> None:
