@@ -364,6 +364,20 @@ class Journal:
                 self._trim(given_up[-1].seq)
             self._store.remove_some(given_up[-1].seq)
 
+    def _bring_back(self) -> None:
+        """Until readers know that the file can be read again, they are led past more of it."""
+        while True:
+            with self._lock:
+                skipped, trimmed = tuple(self._skipped), self._trimmed
+            self._store.try_again(skipped, trimmed, self._next_seq)
+            with self._lock:
+                self._look_at_store()
+                if not self._store.healthy:
+                    return
+                del self._skipped[: len(skipped)]
+                if not self._skipped:
+                    return
+
     def _done_through(self) -> int:
         """What was skipped is yet to be read, although frames behind it are trimmed."""
         with self._lock:
@@ -381,10 +395,8 @@ class Journal:
             self._kept_bytes = self._store.size_bytes
 
     def _upkeep(self, *, last: bool) -> None:
-        if self._store.retry_due(now=last):
-            self._store.try_again(tuple(self._skipped), self._next_seq)
-        if self._store.healthy:
-            self._skipped.clear()
+        if self._store.retry_due(now=last) or (self._store.healthy and self._skipped):
+            self._bring_back()
         self._remove_trimmed()
         self._kept_bytes = self._store.size_bytes
         if self._at_bound == "drop-oldest" and self._too_old():

@@ -197,11 +197,12 @@ class JournalStore:
     def retry_due(self, *, now: bool = False) -> bool:
         return not self.healthy and (now or time.monotonic() >= self._retry_at)
 
-    def try_again(self, skipped: Sequence[tuple[int, int]], next_seq: int) -> None:
+    def try_again(self, skipped: Sequence[tuple[int, int]], trimmed: int, next_seq: int) -> None:
         """After trouble: opens the file again and stores what memory holds.
 
-        ``skipped``: ranges of places that readers were led past while the file could not be read. What the
-        file holds there gets new places from ``next_seq`` on: late is better than lost.
+        ``skipped``: ranges of places that readers were led past while the file could not be read, all that there were
+        when the journal was trimmed through ``trimmed``. What the file holds there gets new places from ``next_seq``
+        on: late is better than lost.
         """
         try:
             if self._file is None:
@@ -210,7 +211,6 @@ class JournalStore:
                 self.stored_through = min(self.stored_through, max(self._file.highest_seq, self._file.passed_seq))
             file = self._file
             # Removal comes first, for a full file has no room otherwise; but not of what was skipped.
-            trimmed = self._trimmed()
             _remove(file, min([trimmed, *(after_seq for after_seq, _ in skipped)]))
             self._store_held(file)
             for after_seq, through_seq in skipped:

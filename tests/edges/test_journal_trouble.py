@@ -15,6 +15,7 @@ import pytest
 from connector.core.errors import ConfigurationError
 from connector.core.happenings import JournalDropped, JournalMended, JournalTroubled
 from connector.edges import journal, journal_file, journal_store
+from connector.edges.journal_file import Entry
 from tests.edges.journal_support import Told, eventually, frame, new_journal, opened, put_all, read_all
 
 PAGE_BYTES = 8192
@@ -363,6 +364,32 @@ def test_a_backlog_that_could_not_be_read_outlasts_a_disk_that_is_full_behind_it
         assert eventually(lambda: len(read_all(journal, position)) == len(skipped + held))
         late = [entry.frame for entry in read_all(journal, position)]
         assert sorted(late, key=lambda each: each.data) == sorted(skipped + held, key=lambda each: each.data)
+
+
+def test_a_backlog_that_readers_were_led_past_while_it_was_opened_again_comes_in_late(tmp_path: Path) -> None:
+    path, told, disk = tmp_path / "j", Told(), Disk()
+    skipped, passed = [frame(number) for number in range(20)], [frame(number) for number in range(20, 30)]
+    entries: list[Entry] = []
+
+    def connect(path: Path) -> sqlite3.Connection:
+        if disk.connections and disk.writable and not entries:
+            entries.extend(reopened.read(0, max_frames=100, max_bytes=10**6))
+        return disk.connect(path)
+
+    with opened(new_journal(path, tell=told)) as earlier:
+        put_all(earlier, skipped)
+    reopened = new_journal(path, tell=told, connect=connect)
+    with opened(reopened):
+        disk.writable = False
+        disk.connections[-1].execute("PRAGMA query_only=1")
+        put_all(reopened, passed)
+        assert eventually(lambda: reopened.problem is not None)
+        disk.writable = True
+        assert eventually(lambda: bool(told.of(JournalMended)))
+        assert [entry.frame for entry in entries] == passed
+        reopened.trim(entries[-1].seq)
+        assert eventually(lambda: reopened.wait(entries[-1].seq, 0))
+        assert [entry.frame for entry in read_all(reopened, entries[-1].seq)] == skipped
 
 
 @pytest.mark.parametrize("rights", [0o555, 0o000])
