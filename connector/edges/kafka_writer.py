@@ -257,9 +257,12 @@ class PlainWriter:
         while waiting := self._producer.flush(FLUSH_STEP_S):
             if deliveries.failures or time.monotonic() > deadline:
                 break
-        if waiting or deliveries.failures:
-            problem = deliveries.failures[0] if deliveries.failures else "the broker does not answer"
-            raise WriteError(f"not all records are acknowledged: {problem}", fenced=False)
+        if deliveries.failures:
+            raise WriteError(f"not all records are acknowledged: {deliveries.failures[0]}", fenced=False)
+        # Also where nothing waits any longer: in a process that was stopped for a minute, records that had not been
+        # sent are given up, which nobody hears of those in the middle, and later ones are sent.
+        if waiting or time.monotonic() > deadline:
+            raise WriteError("not all records are acknowledged in time: the broker does not answer", fenced=False)
 
     def serve(self) -> None:
         self._producer.poll(0)

@@ -13,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
     NewTopic,
 )
 
+from connector.edges import kafka_writer
 from connector.edges.kafka_clients import Properties
 from connector.edges.kafka_writer import (
     Acknowledged,
@@ -193,6 +194,22 @@ def test_a_refused_record_is_missed_although_anothers_stands_in_its_place(stack:
     writer = writer_of(stack, topic_name, transactional=False, batch_num_messages=1, linger_ms=0)
     try:
         with pytest.raises(WriteError, match="too large"):
+            writer.write([Records(topic_name, [0] * 3, [b"key"] * 3, values, [1000] * 3)], [])
+    finally:
+        writer.close()
+
+
+def test_what_took_longer_than_it_may_is_not_taken_for_written(
+    stack: LocalStack, topic_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the process is stopped for longer than librdkafka keeps a record, between two records, the first and the
+    last are acknowledged, and one between them, which had not been sent, is not written."""
+    monkeypatch.setattr(kafka_writer, "COMMIT_TIMEOUT_S", 0.4)
+    made(stack, topic_name)
+    values = Interrupted([b"v"] * 3, lambda: None)
+    writer = writer_of(stack, topic_name, transactional=False)
+    try:
+        with pytest.raises(WriteError, match="in time"):
             writer.write([Records(topic_name, [0] * 3, [b"key"] * 3, values, [1000] * 3)], [])
     finally:
         writer.close()
