@@ -539,9 +539,9 @@ class Sink(SinkThread):
         return self._request.is_open(time.monotonic())
 
     def _want_writer(self, reason: str, *, for_outage: bool = False) -> None:
+        self._end_offsets()  # first: where no broker answers, nobody would hear of it, and it would be said again
         # One symbol far ahead is the newest for those who read it in the topic, but not in its writer's own history.
         self._tell(WriterWanted(reason, max(self._history.newest_ms, self._follower.newest_ms)))
-        self._end_offsets()
         self._request.made(time.monotonic(), answer_s=self._answer_s, for_outage=for_outage)
 
     def _drop_writer(self, reason: str) -> None:

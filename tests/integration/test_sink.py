@@ -502,6 +502,26 @@ def test_a_writer_gives_others_the_time_that_a_slow_broker_needs(
     assert not [each for each in first.told + second.told if isinstance(each, GapFound)]
 
 
+def test_nobody_is_asked_for_while_no_broker_answers(
+    pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger would be given the same request all through an outage of the network."""
+    first, _ = pair
+    end_offsets, failures = first.sink._follower.end_offsets, [RetryableError("does not answer")] * 2
+
+    def asked() -> dict[int, int]:
+        if failures:
+            raise failures.pop()
+        return end_offsets()
+
+    monkeypatch.setattr(first.sink._follower, "end_offsets", asked)
+    first.feed = DOWN
+    wait_for(lambda: WriterWanted("feed down", START_MS + 1_000) in first.told)
+    assert not failures
+    time.sleep(0.3)
+    assert first.told.count(WriterWanted("feed down", START_MS + 1_000)) == 1
+
+
 def test_a_frame_before_which_ticks_may_be_missing_is_normalized_once(
     pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
