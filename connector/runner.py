@@ -351,18 +351,18 @@ class Connector:
         return await self._receive(source, asked)
 
     async def _receive(self, source: Source, asked: asyncio.Event) -> str:
-        """Until the source ends, somebody asks for it, or the sink fails: which of them."""
+        """Until the source ends, somebody asks for it, or something fails: which of them."""
         tasks = {
             asyncio.create_task(source(self, asked)): "the source ended",
             asyncio.create_task(asked.wait()): "asked to stop",
             asyncio.create_task(self._sink_ended()): "the sink ended",
+            asyncio.create_task(self._heartbeat()): "the heartbeat ended",
         }
-        heartbeat = asyncio.create_task(self._heartbeat())
         done = set[asyncio.Task[Literal[True] | None]]()
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            others = [task for task in (*tasks, heartbeat) if task not in done]
+            others = [task for task in tasks if task not in done]
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)

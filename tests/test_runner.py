@@ -121,3 +121,21 @@ async def test_a_source_that_fails_leaves_nothing_running(connector: Connector, 
     again.sink.give_up()
     assert again.sink.join(5)
     again.close()
+
+
+async def test_a_heartbeat_that_fails_is_no_secret(
+    connector: Connector, told: list[Happening], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the journal's witness, the metrics and what is ready stand still."""
+
+    async def source(_connector: Connector, asked: asyncio.Event) -> None:
+        await asked.wait()
+
+    def status() -> None:
+        raise LookupError("a bug")
+
+    connector.open()
+    monkeypatch.setattr(connector, "status", status)
+    with pytest.raises(LookupError, match="a bug"):
+        await asyncio.wait_for(connector.serve(source, asyncio.Event()), 10)
+    assert [each.reason for each in told if isinstance(each, Stopped)] == ["failed"]
