@@ -141,7 +141,8 @@ class Writer(Protocol):
         """
 
     def serve(self) -> None:
-        """Hear what the client has to say; to be called now and then, as it keeps that until then."""
+        """Hear what the client has to say; to be called now and then, as it keeps that until then. Raises as
+        :func:`serve`."""
 
     def log_in(self, username: str, password: str) -> None:
         """The credentials for the client's next login. Any thread may call."""
@@ -210,7 +211,7 @@ class TransactionalWriter:
             self._producer.abort_transaction(ABORT_TIMEOUT_S)
 
     def serve(self) -> None:
-        self._producer.poll(0)
+        serve(self._producer)
 
     def log_in(self, username: str, password: str) -> None:
         self._producer.set_sasl_credentials(username, password)
@@ -254,9 +255,7 @@ class PlainWriter:
         return error
 
     def _wait_for(self, deliveries: Deliveries, deadline: float) -> None:
-        while waiting := self._producer.flush(FLUSH_STEP_S):
-            if deliveries.failures or time.monotonic() > deadline:
-                break
+        waiting = flush(self._producer, deadline, lambda: bool(deliveries.failures))
         if deliveries.failures:
             raise WriteError(f"not all records are acknowledged: {deliveries.failures[0]}", fenced=False)
         # Also where nothing waits any longer: in a process that was stopped for a minute, records that had not been
@@ -265,7 +264,7 @@ class PlainWriter:
             raise WriteError("not all records are acknowledged in time: the broker does not answer", fenced=False)
 
     def serve(self) -> None:
-        self._producer.poll(0)
+        serve(self._producer)
 
     def log_in(self, username: str, password: str) -> None:
         self._producer.set_sasl_credentials(username, password)
@@ -323,6 +322,27 @@ def produce_all(
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
                 producer.poll(0.05)
     producer.poll(0)
+
+
+def flush(producer: Producer, deadline: float, has_failed: Callable[[], bool]) -> int:
+    """Wait for the answers to all that was handed over, until the deadline (monotonic) or a failure. How many are
+    missing.
+
+    Raises :class:`KafkaException` where the client has met an error that it does not survive.
+    """
+    while waiting := producer.flush(FLUSH_STEP_S):
+        if has_failed() or time.monotonic() > deadline:
+            break
+    return waiting
+
+
+def serve(producer: Producer) -> None:
+    """Raises :class:`ConfigurationError` or :class:`RetryableError` where the client has met an error that it does not
+    survive: it takes nothing more."""
+    try:
+        producer.poll(0)
+    except KafkaException as error:
+        raise translated(error, "writing") from error
 
 
 def headers_of(**values: str) -> Headers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -17,6 +18,7 @@ from connector.core.errors import RetryableError
 from connector.core.happenings import (
     FeedChanged,
     Happening,
+    KafkaComplained,
     PartitionsGrown,
     QualityCleared,
     QualityFound,
@@ -30,7 +32,7 @@ from connector.core.happenings import (
 from connector.core.ledger_events import EVERY_SYMBOL, EventEncoder, EventKind, FeedEvent
 from connector.core.witness import ADVANCING
 from connector.edges.kafka_clients import Complaints, Properties, new_producer, producer_properties, translated
-from connector.edges.kafka_writer import Outgoing, produce_all
+from connector.edges.kafka_writer import Outgoing, flush, produce_all
 
 _OF_THE_WRITER = frozenset({EventKind.GAP_OPENED, EventKind.QUALITY_FOUND, EventKind.QUALITY_CLEARED})
 """Every replica sees these; one says them."""
@@ -100,9 +102,20 @@ class Ledger:
         entry = (self._topic, -1, event.about.encode(), value, event.time, None)
         try:
             produce_all(self._producer, [entry], deadline=0.0)
-        except KafkaException:
-            # The broker has been away for thousands of entries: the log and the metrics have them.
-            return
+        except KafkaException as error:
+            # Else the broker has been away for thousands of entries: the log and the metrics have them.
+            if self._renewed(error):
+                produce_all(self._producer, [entry], deadline=0.0)
+
+    def _renewed(self, error: KafkaException) -> bool:
+        """Where the client does not survive the error, as when the broker has lost what it had acknowledged: another
+        one goes on. What waited in it is lost; the log and the metrics have it."""
+        problem = error.args[0]
+        if not problem.fatal() and problem.code() != KafkaError._FATAL:
+            return False
+        self._tell(KafkaComplained("ledger", problem.name(), problem.str()))
+        self._producer = self._new_producer()
+        return True
 
     def deliver(self, outgoing: Iterable[Outgoing]) -> None:
         """Produce records outside any transaction, and return when all are acknowledged.
@@ -112,11 +125,14 @@ class Ledger:
         if self._producer is None:
             raise RuntimeError("open() first")
         producer, failed = self._producer, self._failed
+        deadline = time.monotonic() + DELIVERED_WITHIN_S
         try:
-            produce_all(producer, outgoing, deadline=time.monotonic() + DELIVERED_WITHIN_S)
+            produce_all(producer, outgoing, deadline)
+            waiting = flush(producer, deadline, lambda: self._failed > failed)
         except KafkaException as error:
+            self._renewed(error)
             raise translated(error, "writing dead letters") from error
-        if producer.flush(DELIVERED_WITHIN_S) or self._failed > failed:
+        if waiting or self._failed > failed:
             raise RetryableError(f"writing dead letters: not acknowledged within {DELIVERED_WITHIN_S:.0f} s")
 
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
@@ -128,7 +144,10 @@ class Ledger:
         Any thread may call.
         """
         if self._producer is not None:
-            self._producer.poll(0)
+            try:
+                self._producer.poll(0)
+            except KafkaException as error:
+                self._renewed(error)
 
     def log_in(self, username: str, password: str) -> None:
         """The credentials for the client's next login. Any thread may call."""
@@ -139,11 +158,16 @@ class Ledger:
         """Make the client anew: what it was made with is no longer what it was."""
         if self._producer is not None:
             before, self._producer = self._producer, self._new_producer()
-            before.flush(OLD_CLIENT_FLUSH_S)
+            self._flush(before, OLD_CLIENT_FLUSH_S)
 
     def close(self, timeout_s: float) -> None:
         if self._producer is not None:
-            self._producer.flush(timeout_s)
+            self._flush(self._producer, timeout_s)
+
+    def _flush(self, producer: Producer, timeout_s: float) -> None:
+        """As far as that client still can."""
+        with suppress(KafkaException):
+            flush(producer, time.monotonic() + timeout_s, lambda: False)
 
 
 def _feed_changed(happening: FeedChanged, now_ms: int) -> FeedEvent | None:

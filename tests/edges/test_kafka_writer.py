@@ -13,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, yet
     NewTopic,
 )
 
+from connector.core.errors import ConfigurationError, ConnectorError, RetryableError
 from connector.edges import kafka_writer
 from connector.edges.kafka_clients import Properties
 from connector.edges.kafka_writer import (
@@ -23,6 +24,7 @@ from connector.edges.kafka_writer import (
     WriteError,
     Writer,
     produce_columns,
+    serve,
 )
 from connector.local.stack import LocalStack
 
@@ -83,6 +85,28 @@ def test_librdkafka_itself_takes_the_columns_and_says_where_its_queue_was_full()
         produce_columns(producer, columns(10), time.monotonic(), [None] * 10)
     assert len(producer) >= 4  # complaints of the broker that is not there may wait with them
     producer.purge(in_queue=True, in_flight=True, blocking=False)
+
+
+class Refused:
+    """A producer that has met an error that it does not survive."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def poll(self, timeout: float) -> int:
+        raise KafkaException(KafkaError(self._code, "not any more", True))
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, ConfigurationError),
+        (KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, RetryableError),
+    ],
+)
+def test_a_client_that_takes_nothing_more_is_an_error_of_ours(code: int, expected: type[ConnectorError]) -> None:
+    with pytest.raises(expected, match="not any more"):
+        serve(cast(Producer, Refused(code)))
 
 
 # What the broker answers
