@@ -192,12 +192,14 @@ class JournalFile:
             run("INSERT OR IGNORE INTO meta VALUES ('passed_seq', 0)")
             run("UPDATE meta SET value = value WHERE name = 'passed_seq'")
         self.passed_seq = run("SELECT value FROM meta WHERE name = 'passed_seq'").fetchone()[0]
-        self._count()
+        self.count()
 
-    def _count(self) -> None:
-        row = self._connection.execute(
-            "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(max(seq), 0) FROM frames"
-        ).fetchone()
+    def count(self) -> None:
+        """Anew: where frames were stored that may have been there already."""
+        with _translated(self._path):
+            row = self._connection.execute(
+                "SELECT count(*), coalesce(sum(size_bytes), 0), coalesce(max(seq), 0) FROM frames"
+            ).fetchone()
         self.frames, self.size_bytes, self.highest_seq = row
 
     @contextlib.contextmanager
@@ -290,8 +292,7 @@ class JournalFile:
                 self._connection.execute(
                     f"UPDATE frames SET seq = seq + ? {where}", (first_seq - lowest, after_seq, through_seq)
                 )
-        with _translated(self._path):
-            self._count()
+        self.count()
 
     def salvage(self) -> Iterator[Entry]:
         """Every frame that can still be read, in no order: from the front, from the back, then one by one between."""

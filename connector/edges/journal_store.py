@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -299,31 +299,20 @@ class JournalStore:
         spans: list[Span] = []
         if damaged is not None:
             trimmed = self._trimmed()
-            self._copy(file, (entry for entry in damaged.salvage() if entry.seq > trimmed))
+            for batch in _batches(entry for entry in damaged.salvage() if entry.seq > trimmed):
+                file.insert(batch, self._clock_ns())
             spans = damaged.salvage_spans()
             file.save_spans(spans, forget_before_ms=0)
         self.stored_through = 0
         self._store_held(file)
+        file.count()  # memory may hold what was saved
         _remove(file, self._trimmed())
         return spans
 
     def _store_held(self, file: JournalFile) -> None:
-        entries = self._held_in_memory(self.stored_through)
-        self._copy(file, entries)
-        if entries:
-            self.stored_through = entries[-1].seq
-
-    def _copy(self, file: JournalFile, entries: Iterable[Entry]) -> None:
-        batch: list[Entry] = []
-        waiting_bytes = 0
-        for entry in entries:
-            batch.append(entry)
-            waiting_bytes += len(entry.frame.data)
-            if waiting_bytes >= _STEP_BYTES or len(batch) >= _STEP_FRAMES:
-                file.insert(batch, self._clock_ns())
-                batch, waiting_bytes = [], 0
-        if batch:
+        for batch in _batches(self._held_in_memory(self.stored_through)):
             file.insert(batch, self._clock_ns())
+            self.stored_through = batch[-1].seq
 
     def _refuse_foreign(self) -> None:
         """A damaged journal is set aside; what never was one must not be. An earlier run leaves its lock file."""
@@ -368,6 +357,19 @@ class JournalStore:
 
     def _utc(self) -> str:
         return f"{datetime.fromtimestamp(self._clock_ns() / 1e9, UTC):%Y%m%dT%H%M%S.%fZ}"
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    waiting_bytes = 0
+    for entry in entries:
+        batch.append(entry)
+        waiting_bytes += len(entry.frame.data)
+        if waiting_bytes >= _STEP_BYTES or len(batch) >= _STEP_FRAMES:
+            yield batch
+            batch, waiting_bytes = [], 0
+    if batch:
+        yield batch
 
 
 def _remove(file: JournalFile, through_seq: int) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,7 @@ def test_overwritten_while_running(tmp_path: Path, size_bytes: int) -> None:
         put_all(journal, frames[200:])
         assert eventually(lambda: bool(told.of(JournalMended)))
         assert [entry.frame for entry in read_all(journal, 50)] == frames[50:]
+        assert eventually(lambda: journal.frames == 350)
         (trouble,) = told.of(JournalTroubled)
         assert str(asides(path)[0]) in trouble.problem
         assert trouble.remedy
@@ -259,6 +261,23 @@ def test_full_beyond_what_memory_holds(tmp_path: Path) -> None:
         assert lost > 0
         assert journal.close(10) == 50
     assert sum(happening.frames for happening in told.of(JournalDropped)) == lost
+
+
+def test_what_is_tried_again_and_again_on_a_full_disk_counts_once(tmp_path: Path) -> None:
+    path, told, disk = tmp_path / "j", Told(), Disk()
+    disk.max_pages = 25
+    noise = random.Random(1)
+    frames = [replace(frame(number), data=noise.randbytes(500)) for number in range(1200)]
+    with opened(new_journal(path, tell=told, connect=disk.connect)) as journal:
+        disk.connections[-1].execute("PRAGMA query_only=1")
+        put_all(journal, frames)
+        assert eventually(lambda: "full" in (journal.problem or ""))
+        time.sleep(0.7)
+        disk.connections[-1].execute(f"PRAGMA max_page_count={1 << 30}")
+        assert eventually(lambda: bool(told.of(JournalMended)))
+        assert eventually(lambda: journal.frames == 1200)
+        assert journal.size_bytes == sum(map(journal_file.charged_bytes, frames))
+        assert [entry.frame for entry in read_all(journal)] == frames
 
 
 # Unwritable
