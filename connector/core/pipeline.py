@@ -68,8 +68,9 @@ class Batch:
 
 
 class Oldest(dict[frozenset[str], int]):
-    """Of some symbols' newest event times in the topic the oldest; -1 where it has one of them not at all. Looked up
-    once: frame after frame has the same symbols.
+    """By set of symbols, the oldest of their newest event times in the topic; -1 where it lacks one of them.
+
+    Looked up once for each set, as frame after frame has the same symbols: good for one look at the topic.
     """
 
     def __init__(self, newest_by_symbol: Mapping[str, int]) -> None:

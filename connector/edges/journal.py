@@ -107,6 +107,7 @@ class Journal:
         self._next_seq = 1
         self._upkeep_at = 0.0
         self._kept_bytes = 0
+        """In the file, when frames were last removed from it."""
 
     def open(self) -> None:
         """Takes the lock and opens the file; what it holds is readable afterwards.
@@ -389,7 +390,7 @@ class Journal:
                 return
 
     def _remove_early(self) -> None:
-        """In a backlog: pages that are free, and used again, before the log is copied, are copied once."""
+        """In a backlog: a page that is freed and used again before the log is copied into the file is copied once."""
         if self._store.size_bytes > self._kept_bytes + _REMOVED_EVERY_BYTES:
             self._store.remove_some(self._done_through())
             self._kept_bytes = self._store.size_bytes
