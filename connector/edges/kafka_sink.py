@@ -469,9 +469,10 @@ class Sink(SinkThread):
             self._tell(TransactionFailed(str(error), error.fenced))
             self._drop_writer("fenced" if error.fenced else "a transaction failed")
             return False
+        committed_at_ns, took_s = time.time_ns(), time.monotonic() - started
         if not batch.empty:
             self._answered()
-            self._committed_at_ms = _now_ms()
+            self._committed_at_ms = committed_at_ns // 1_000_000
         where = written.get(self._options.topic, {})
         if self._follower.acknowledged(batch.symbols, batch.event_times_ms, where, more=more):
             self._advanced(len(batch.symbols))
@@ -480,7 +481,7 @@ class Sink(SinkThread):
         self._cursor = through
         self._waiting.extend(passages)
         if batch.frames:
-            for happening in told_of(batch, time.monotonic() - started, time.time_ns()):
+            for happening in told_of(batch, took_s, committed_at_ns):
                 self._tell(happening)
         if batch.values and not passages:
             self._ask("rows from REST")
