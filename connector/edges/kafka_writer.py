@@ -319,7 +319,8 @@ def produce_all(
                 break
             except BufferError:
                 if time.monotonic() > deadline:
-                    raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
+                    problem = "the broker does not answer, and no more records can wait for it"
+                    raise KafkaException(KafkaError(KafkaError._QUEUE_FULL, problem)) from None
                 producer.poll(0.05)
     producer.poll(0)
 
