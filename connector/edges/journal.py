@@ -101,7 +101,7 @@ class Journal:
             tell=tell,
             clock=clock,
             held_in_memory=self._held_in_memory,
-            trimmed=lambda: self._trimmed,
+            done_through=self._done_through,
             connect=connect,
         )
         self._next_seq = 1
@@ -370,13 +370,12 @@ class Journal:
         while True:
             with self._lock:
                 skipped, trimmed = tuple(self._skipped), self._trimmed
-            self._store.try_again(skipped, trimmed, self._next_seq)
+            are_back = self._store.try_again(skipped, trimmed, self._next_seq)
             with self._lock:
                 self._look_at_store()
-                if not self._store.healthy:
-                    return
-                del self._skipped[: len(skipped)]
-                if not self._skipped:
+                if are_back:
+                    del self._skipped[: len(skipped)]
+                if not (self._store.healthy and self._skipped):
                     return
 
     def _done_through(self) -> int:

@@ -38,7 +38,7 @@ class JournalStore:
     """Keeps frames and witness in the file as long as the file can, and mends it when it cannot.
 
     ``held_in_memory(after_seq)`` must give the frames that memory still holds; they are stored again
-    where the file lost them. ``trimmed()`` gives the place up to which nobody needs frames.
+    where the file lost them. ``done_through()`` gives the place up to which nobody needs frames.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class JournalStore:
         tell: Tell,
         clock: Callable[[], int],
         held_in_memory: Callable[[int], list[Entry]],
-        trimmed: Callable[[], int],
+        done_through: Callable[[], int],
         connect: journal_file.Connect,
     ) -> None:
         self._path = path
@@ -56,7 +56,7 @@ class JournalStore:
         self._tell = tell
         self._clock_ns = clock
         self._held_in_memory = held_in_memory
-        self._trimmed = trimmed
+        self._done_through = done_through
         self._connect = connect
         self._file: JournalFile | None = None
         self._lock: int | None = None
@@ -197,12 +197,12 @@ class JournalStore:
     def retry_due(self, *, now: bool = False) -> bool:
         return not self.healthy and (now or time.monotonic() >= self._retry_at)
 
-    def try_again(self, skipped: Sequence[tuple[int, int]], trimmed: int, next_seq: int) -> None:
+    def try_again(self, skipped: Sequence[tuple[int, int]], trimmed: int, next_seq: int) -> bool:
         """After trouble: opens the file again and stores what memory holds.
 
         ``skipped``: ranges of places that readers were led past while the file could not be read, all that there were
         when the journal was trimmed through ``trimmed``. What the file holds there gets new places from ``next_seq``
-        on: late is better than lost.
+        on: late is better than lost. False where that is still to be done, be it that a new file is in use.
         """
         try:
             if self._file is None:
@@ -223,6 +223,8 @@ class JournalStore:
             self._in_trouble(JournalFileError(Trouble.UNUSABLE, str(error)))
         else:
             self._mended()
+            return True
+        return False
 
     def close(self) -> None:
         if self._file is not None:
@@ -298,15 +300,15 @@ class JournalStore:
     def _rebuild(self, file: JournalFile, damaged: JournalFile | None) -> list[Span]:
         spans: list[Span] = []
         if damaged is not None:
-            trimmed = self._trimmed()
-            for batch in _batches(entry for entry in damaged.salvage() if entry.seq > trimmed):
+            done_through = self._done_through()
+            for batch in _batches(entry for entry in damaged.salvage() if entry.seq > done_through):
                 file.insert(batch, self._clock_ns())
             spans = damaged.salvage_spans()
             file.save_spans(spans, forget_before_ms=0)
         self.stored_through = 0
         self._store_held(file)
         file.count()  # memory may hold what was saved
-        _remove(file, self._trimmed())
+        _remove(file, self._done_through())
         return spans
 
     def _store_held(self, file: JournalFile) -> None:

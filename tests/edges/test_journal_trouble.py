@@ -411,6 +411,35 @@ def test_a_backlog_that_readers_were_led_past_while_it_was_opened_again_comes_in
         assert [entry.frame for entry in read_all(reopened, entries[-1].seq)] == skipped
 
 
+def test_a_backlog_that_readers_were_led_past_is_saved_from_a_damaged_file_too(tmp_path: Path) -> None:
+    path, told, disk = tmp_path / "j", Told(), Disk()
+    skipped, passed = [frame(number) for number in range(20)], [frame(number) for number in range(20, 30)]
+
+    damaged: list[Path] = []
+
+    def connect(path: Path) -> sqlite3.Connection:
+        if path in damaged:
+            damaged.remove(path)
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return disk.connect(path)
+
+    with opened(new_journal(path, tell=told)) as earlier:
+        put_all(earlier, skipped)
+    with opened(new_journal(path, tell=told, connect=connect)) as journal:
+        disk.writable = False
+        disk.connections[-1].execute("PRAGMA query_only=1")
+        put_all(journal, passed)
+        assert eventually(lambda: journal.problem is not None)
+        entries = read_all(journal)
+        assert [entry.frame for entry in entries] == passed
+        journal.trim(entries[-1].seq)
+        damaged.append(path)
+        disk.writable = True
+        assert eventually(lambda: journal.wait(entries[-1].seq, 0))
+        assert [entry.frame for entry in read_all(journal, entries[-1].seq)] == skipped
+        assert asides(path)
+
+
 @pytest.mark.parametrize("rights", [0o555, 0o000])
 def test_a_real_folder_without_rights(tmp_path: Path, rights: int) -> None:
     """As another user where we are root, for root may write anywhere."""
