@@ -311,10 +311,11 @@ def check_against_fastavro(schema: StreamSchema) -> None:
         write, judge = field_writer(spec, schema.parsed), _fastavro_writer(spec, schema.parsed)
         samples = _samples(spec)
         expected = {sample: judge(_for_fastavro(sample, spec)) for sample in samples}
-        mixed = dict(zip(samples, _column_writer(spec, write)(samples), strict=True))
+        write_column = _column_writer(spec, write)
+        mixed = dict(zip(samples, write_column(samples), strict=True))
         for sample in samples:
             # A sample out of the ordinary has its whole column written one by one. So each has its own column too.
-            alone = set(_column_writer(spec, write)([sample] * _COLUMN))
+            alone = set(write_column([sample] * _COLUMN))
             if {write(sample), mixed[sample]} | alone != {expected[sample]}:
                 problem = f"the fast encoder and fastavro write {sample!r} differently"
                 raise SchemaFileError(schema.file, spec.name, problem)

@@ -11,7 +11,7 @@ from typing import Protocol
 from connector.core.addresses import stream_addresses
 from connector.core.arrivals import Arrival, Arrivals
 from connector.core.backoff import AttemptGate
-from connector.core.envelope import Acknowledged, Data, Refused, ServerShutdown
+from connector.core.envelope import Control, Data, Refused, ServerShutdown
 from connector.core.happenings import (
     FeedChanged,
     FeedComplained,
@@ -42,7 +42,7 @@ _PAUSED_FOR_S = 1.0
 class Inspector(Protocol):
     """What the feed needs of a normalizer."""
 
-    def inspect(self, data: bytes) -> Data | Acknowledged | Refused | ServerShutdown:
+    def inspect(self, data: bytes) -> Data | Control:
         """What a message is, at a glance. Never raises."""
         ...
 
@@ -114,7 +114,7 @@ class Feed:
         self._lanes = tuple(Lane(place, common) for place in places(options, schema))
         self._watches = {lane.place.group: Watch(self._limits) for lane in self._lanes}
         self._started_at_s = self._watched_since_s = self._watched_at_s = self._clock.monotonic()
-        self._inspected: tuple[bytes, Data | Acknowledged | Refused | ServerShutdown] = (b"", normalizer.inspect(b""))
+        self._inspected: tuple[bytes, Data | Control] = (b"", normalizer.inspect(b""))
         self._told_state: Life | None = None
         self._told_missing: set[str] = set()
 
@@ -171,7 +171,7 @@ class Feed:
         elif isinstance(seen, ServerShutdown):
             session.ask_to_leave(SERVER_SHUTDOWN, "the server said that it is about to close")
 
-    def _inspect(self, data: bytes) -> Data | Acknowledged | Refused | ServerShutdown:
+    def _inspect(self, data: bytes) -> Data | Control:
         """What siblings bring one after the other are mostly the same bytes."""
         last, seen = self._inspected
         if data != last:

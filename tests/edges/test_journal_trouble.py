@@ -38,6 +38,10 @@ class Disk:
         self.connections.append(connection)
         return connection
 
+    def forbid_writing(self) -> None:
+        self.writable = False
+        self.connections[-1].execute("PRAGMA query_only=1")
+
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,8 +292,7 @@ def test_read_only_while_running(tmp_path: Path) -> None:
     frames = [frame(number) for number in range(30)]
     with opened(new_journal(path, tell=told, connect=disk.connect)) as journal:
         put_all(journal, frames[:10])
-        disk.writable = False
-        disk.connections[-1].execute("PRAGMA query_only=1")
+        disk.forbid_writing()
         put_all(journal, frames[10:20])
         assert "readonly" in told.of(JournalTroubled)[0].problem
         assert [entry.frame for entry in read_all(journal)] == frames[:20]
@@ -344,8 +347,7 @@ def test_a_backlog_that_could_not_be_read_for_a_while_comes_in_late(tmp_path: Pa
     with opened(new_journal(path, tell=told, connect=disk.connect)) as journal:
         first = journal.read(0, max_frames=5, max_bytes=10**6)
         assert [entry.frame for entry in first] == frames[:5]
-        disk.writable = False
-        disk.connections[-1].execute("PRAGMA query_only=1")
+        disk.forbid_writing()
         put_all(journal, frames[20:30])
         assert eventually(lambda: journal.problem is not None)
         position = first[-1].seq
@@ -366,8 +368,7 @@ def test_a_backlog_that_could_not_be_read_outlasts_a_disk_that_is_full_behind_it
     with opened(new_journal(path, tell=told)) as journal:
         put_all(journal, skipped)
     with opened(new_journal(path, tell=told, connect=disk.connect)) as journal:
-        disk.writable = False
-        disk.connections[-1].execute("PRAGMA query_only=1")
+        disk.forbid_writing()
         put_all(journal, passed)
         assert eventually(lambda: journal.problem is not None)
         entries = read_all(journal)
@@ -399,8 +400,7 @@ def test_a_backlog_that_readers_were_led_past_while_it_was_opened_again_comes_in
         put_all(earlier, skipped)
     reopened = new_journal(path, tell=told, connect=connect)
     with opened(reopened):
-        disk.writable = False
-        disk.connections[-1].execute("PRAGMA query_only=1")
+        disk.forbid_writing()
         put_all(reopened, passed)
         assert eventually(lambda: reopened.problem is not None)
         disk.writable = True
@@ -426,8 +426,7 @@ def test_a_backlog_that_readers_were_led_past_is_saved_from_a_damaged_file_too(t
     with opened(new_journal(path, tell=told)) as earlier:
         put_all(earlier, skipped)
     with opened(new_journal(path, tell=told, connect=connect)) as journal:
-        disk.writable = False
-        disk.connections[-1].execute("PRAGMA query_only=1")
+        disk.forbid_writing()
         put_all(journal, passed)
         assert eventually(lambda: journal.problem is not None)
         entries = read_all(journal)

@@ -16,17 +16,18 @@ from connector.edges.kafka_sink import Guards
 from connector.edges.kafka_writer import Outgoing, Records, TransactionalWriter, WriteError, Writer, Written
 from connector.local.stack import LocalStack
 from tests.integration.test_sink import START_MS, SYMBOLS, Replica, expected, frame, keys_and_times, wait_for
+from tests.integration.writer_around import WriterAround
 
 FRAMES = 200
 A_BATCH = 5
 BOTH = pytest.mark.parametrize("exactly_once", [True, False], ids=["exactly-once", "at-least-once"])
 
 
-class Interrupted:
+class Interrupted(WriterAround):
     """A writer, and what is to happen behind its fifteenth batch."""
 
     def __init__(self, writer: Writer, happens: Callable[[], None]) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._happens = happens
         self._batches = 0
 
@@ -36,15 +37,6 @@ class Interrupted:
         if self._batches == 15:
             self._happens()
         return written
-
-    def serve(self) -> None:
-        self._writer.serve()
-
-    def log_in(self, username: str, password: str) -> None:
-        self._writer.log_in(username, password)
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 class InTheMiddle(Guards):

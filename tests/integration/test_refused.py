@@ -20,17 +20,18 @@ from connector.edges.topic_reader import TopicReader
 from connector.local.stack import LocalStack
 from tests.edges.test_kafka_writer import made_for_small_records
 from tests.integration.test_sink import START_MS, SYMBOLS, Replica, expected, frame, keys_and_times, wait_for
+from tests.integration.writer_around import WriterAround
 
 BOTH = pytest.mark.parametrize("exactly_once", [True, False], ids=["exactly-once", "at-least-once"])
 TOO_LARGE = b"v" * 5000
 REFUSED = (SYMBOLS[7].encode(), START_MS + 2000)
 
 
-class Spoiling:
+class Spoiling(WriterAround):
     """A writer that makes a record too large for its topic."""
 
     def __init__(self, writer: Writer, is_spoilt: Callable[[str, bytes | None, int], bool]) -> None:
-        self._writer = writer
+        super().__init__(writer)
         self._is_spoilt = is_spoilt
 
     def write(self, records: Iterable[Records], others: Iterable[Outgoing]) -> Written:
@@ -49,15 +50,6 @@ class Spoiling:
             for topic, partition, key, value, time_ms, headers in others
         ]
         return self._writer.write(spoilt, spoilt_others)
-
-    def serve(self) -> None:
-        self._writer.serve()
-
-    def log_in(self, username: str, password: str) -> None:
-        self._writer.log_in(username, password)
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 class Refusing(Guards):
